@@ -1,0 +1,40 @@
+# Recipes of the project; `just` lists them.
+
+set positional-arguments
+
+# list the recipes
+[private]
+default:
+    @just --list --unsorted
+
+# the filter that keeps uv.lock, as committed, to pins
+[private]
+setup:
+    @git rev-parse --git-dir >/dev/null 2>&1 && git config filter.pins.clean "python3 .ci/pins.py" || true
+
+# the main job: a Datasette on port 8001 whose tasks tick
+demo *args: setup
+    uv run examples/demo/serve.py "$@"
+
+# the demo with reload, for work on the code
+dev *args: setup
+    uv run examples/demo/serve.py --reload "$@"
+
+# the test suite
+test *args: setup
+    uv run pytest -n auto "$@"
+
+# lint, format and types
+check: setup
+    uv run ruff check
+    uv run ruff format --check
+    uv run mypy
+
+# rewrite the code in the project's format
+format: setup
+    uv run ruff check --fix
+    uv run ruff format
+
+# lock the newest versions that the packages allow
+lock *args: setup
+    uv lock "$@"

@@ -1,0 +1,1 @@
+"""A durable, exact, multi-process-safe scheduler for asyncio."""
