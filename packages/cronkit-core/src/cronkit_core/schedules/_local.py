@@ -2,33 +2,59 @@
 a gap (the clock went forward) and what is shown twice (the clock went back).
 
 Wall times are naive datetimes here; instants are aware UTC ones. The terms follow PEP 495.
+
+Where speed matters both are integers: seconds since `ORIGIN`, 0001-01-01 00:00:00, which is in UTC
+for an instant and on the wall for a wall time. A clock's offset is the wall time less the instant.
 """
 
 from __future__ import annotations
 
 import difflib
-from datetime import UTC, datetime, timedelta, tzinfo
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from ..errors import InvalidSchedule
+from ._spec import shown
+
+ORIGIN = datetime(1, 1, 1, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+"""`ORIGIN + SECOND * n` is the fastest way from a number of seconds to a datetime in CPython."""
+
+DAY = 86_400
+END = date.max.toordinal() * DAY
+"""The first second after the year 9999."""
+
+TABLES_END = date(2100, 1, 1).toordinal() * DAY
+"""From here on no zone has a change of its own: the tables of the IANA data end before (2087 is the
+last year in use), and what follows is a rule of the calendar, which repeats every 400 years."""
 
 
-@lru_cache(maxsize=1024)
 def load_zone(name: str) -> tzinfo:
     """The zone with the IANA name `name`.
 
     Raises InvalidSchedule for a name that the system's zone data lacks, and suggests close ones.
     """
     if not isinstance(name, str):
-        raise InvalidSchedule(f"a timezone is an IANA name such as 'Europe/Berlin', not {name!r}")
+        raise InvalidSchedule(
+            f"a timezone is an IANA name such as 'Europe/Berlin', not {shown(name)}",
+            spec=name,
+            where="timezone",
+        )
+    return _load_zone(name)
+
+
+@lru_cache(maxsize=1024)
+def _load_zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
-        close = difflib.get_close_matches(name, available_timezones(), n=3, cutoff=0.6)
+        close = difflib.get_close_matches(name[:80], available_timezones(), n=3, cutoff=0.6)
         hint = " or ".join(repr(c) for c in close) or "an IANA name such as 'Europe/Berlin'"
         raise InvalidSchedule(
-            f"unknown timezone {name!r}: did you mean {hint}?", spec=name, where="timezone"
+            f"unknown timezone {shown(name)}: did you mean {hint}?", spec=name, where="timezone"
         ) from None
 
 
@@ -49,3 +75,216 @@ def instants(wall: datetime, zone: tzinfo) -> tuple[datetime, ...]:
 def utc(wall: datetime, offset: timedelta) -> datetime:
     """The instant at which a clock that runs `offset` ahead of UTC shows `wall`."""
     return (wall - offset).replace(tzinfo=UTC)
+
+
+def at_or_after(wall: datetime, zone: tzinfo) -> datetime:
+    """The first instant at which a clock in `zone` shows `wall`; where `wall` lies in a gap, the
+    first instant after the gap.
+
+    Raises OverflowError where that instant is outside the years 1 to 9999.
+    """
+    found = instants(wall, zone)
+    if found:
+        return found[0]
+    before = wall.replace(tzinfo=zone, fold=0).utcoffset()
+    assert before is not None
+    seconds = (utc(wall, before) - ORIGIN) // timedelta(seconds=1)
+    return ORIGIN + timedelta(seconds=zone_clock(zone).stretch(seconds).start)
+
+
+def date_spans(day: date, zone: tzinfo) -> list[tuple[datetime, datetime]]:
+    """The stretches of instants, start included and end not, in which a clock in `zone` shows the
+    date `day`: mostly one, none where the zone left the day out, two where midnight came twice.
+
+    Raises OverflowError for the days at both ends of the calendar.
+    """
+    clock, midnight = zone_clock(zone), (day.toordinal() - 1) * DAY
+    at, end = midnight - 2 * DAY, midnight + 3 * DAY
+    if at < 0 or end > END:
+        raise OverflowError(f"{day} is too close to the end of the calendar")
+    spans: list[tuple[int, int]] = []
+    while at < end:
+        stretch = clock.stretch(at)
+        first = max(at, midnight - stretch.offset)
+        last = min(stretch.end, midnight + DAY - stretch.offset)
+        if first < last:
+            if spans and spans[-1][1] == first:
+                first = spans.pop()[0]
+            spans.append((first, last))
+        at = stretch.end
+    return [(ORIGIN + timedelta(seconds=a), ORIGIN + timedelta(seconds=b)) for a, b in spans]
+
+
+BLOCK = 18
+"""Blocks of calm are 2**18 seconds, three days: with the two days around it, a change makes seven
+days of the year less than calm."""
+
+_WINDOW = 22
+"""Changes are looked for in windows of 2**22 seconds, seven weeks."""
+
+_PROBE = 3 * DAY
+"""No zone of the IANA data ever kept an offset for less than this: the shortest time was 3.99 days,
+in Freetown in 1939. Offsets that are this far apart and the same have no change between them."""
+
+
+class Stretch(NamedTuple):
+    """A time in which a zone's clock runs at one offset.
+
+    The instants from `start` to before `end`. `before` is the offset that held until `start`:
+    greater than `offset` when the clock went back, less when it went forward, the same when there
+    was no change (the stretch is cut there only to be found by its year).
+    """
+
+    start: int
+    end: int
+    offset: int
+    before: int
+
+
+class _Calm(dict[int, int | None]):
+    """Of a block of time (an instant shifted by BLOCK): the offset that holds all through it and
+    for two days on both sides; None where there is a change, and at both ends of the calendar.
+
+    Two days, for offsets lie within 24 hours of UTC and so differ by less than 48: a wall time that
+    falls in a calm block at the block's offset is neither skipped nor shown at another instant.
+    """
+
+    def __init__(self, clock: ZoneClock) -> None:
+        self._clock = clock
+
+    def __missing__(self, block: int) -> int | None:
+        if len(self) >= 4096:
+            self.clear()
+        offset_at, start, end = self._clock.offset_at, block << BLOCK, block + 1 << BLOCK
+        offset = None
+        if start >= 2 * DAY and end <= END - 2 * DAY:
+            offset = offset_at(start - 2 * DAY)
+            for at in (*range(start - 2 * DAY + _PROBE, end + 2 * DAY, _PROBE), end + 2 * DAY):
+                if offset_at(at) != offset:
+                    offset = None
+                    break
+        self[block] = offset
+        return offset
+
+
+class ZoneClock:
+    """What the clocks of a zone do over time, as integers."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        # reads as UTC but carries the zone, as tzinfo.fromutc wants it
+        self._origin = ORIGIN.replace(tzinfo=zone)
+        self._windows: dict[int, tuple[Stretch, ...]] = {}
+        self._only = Stretch(0, END, 0, 0) if zone is UTC else None
+        self.calm = _Calm(self)
+
+    def offset_at(self, instant: int) -> int:
+        """How many seconds the clock is ahead of UTC."""
+        if not DAY <= instant < END - DAY:
+            # no clock changes in the first or last day of the calendar, where conversion overflows
+            instant = DAY if instant < DAY else END - DAY - 1
+        offset = self._zone.fromutc(self._origin + SECOND * instant).utcoffset()
+        assert offset is not None
+        return offset.days * DAY + offset.seconds
+
+    def stretch(self, instant: int) -> Stretch:
+        """The stretch that `instant` is in. `instant` is in the years 1 to 9999."""
+        if self._only is not None:
+            return self._only
+        window = instant >> _WINDOW
+        stretches = self._windows.get(window)
+        if stretches is None:
+            if len(self._windows) >= 2048:
+                self._windows.clear()
+            stretches = self._windows[window] = tuple(self._stretches(window))
+        for stretch in stretches:
+            if instant < stretch.end:
+                return stretch
+        raise AssertionError("the stretches of a window end with it")
+
+    def _stretches(self, window: int) -> Iterator[Stretch]:
+        """The stretches of a window. The first starts two days early, so that what a change just
+        before the window does to the wall times in it is seen."""
+        begin = max((window << _WINDOW) - 2 * DAY, 0)
+        end = min(window + 1 << _WINDOW, END)
+        start, at = begin, begin
+        offset = before = self.offset_at(begin)
+        while at < end:
+            probe = min(at + _PROBE, end)
+            while self.offset_at(probe) != offset:
+                change = self._first_change(at, probe, offset)
+                yield Stretch(start, change, offset, before)
+                start, before, offset = change, offset, self.offset_at(change)
+                at = change
+            at = probe
+        if start < end:
+            yield Stretch(start, end, offset, before)
+
+    def _first_change(self, same: int, changed: int, offset: int) -> int:
+        """The first instant whose offset is not `offset`, which is that of `same`."""
+        while changed - same > 1:
+            middle = (same + changed) // 2
+            if self.offset_at(middle) == offset:
+                same = middle
+            else:
+                changed = middle
+        return changed
+
+
+@lru_cache(maxsize=1024)
+def zone_clock(zone: tzinfo) -> ZoneClock:
+    """The clock of `zone`, which all schedules in the zone share."""
+    return ZoneClock(zone)
+
+
+def wall_stretch(clock: ZoneClock, wall: int) -> Stretch | None:
+    """The first stretch in which the clock shows `wall` or a later time; None after the year 9999.
+
+    Where `wall` is less than the stretch's `start` + `offset`, and the stretch begins with a
+    change, it lies in a gap. Otherwise `wall` less the stretch's `offset` is its first pass.
+    """
+    instant = min(max(wall - DAY, 0), END - 1)
+    while True:
+        stretch = clock.stretch(instant)
+        if wall < stretch.end + stretch.offset:
+            return stretch
+        if stretch.end >= END:
+            return None
+        instant = stretch.end
+
+
+def clock_changes(clock: ZoneClock, start: int, end: int) -> Iterator[Stretch]:
+    """The stretches that begin with a change of the clock, from `start` to before `end`, in order.
+
+    Only their `end` may be cut. For counting over centuries: what is found is kept.
+    """
+    if start >= end:
+        return
+    first = datetime.fromordinal(max(start, 0) // DAY + 1).year
+    last = datetime.fromordinal(min(end, END) // DAY + (end < END)).year
+    for year in range(first, last + 1):
+        for stretch in _changes_of(clock, year):
+            if start <= stretch.start < end:
+                yield stretch
+
+
+@lru_cache(maxsize=4096)
+def _changes_of(clock: ZoneClock, year: int) -> tuple[Stretch, ...]:
+    """The stretches that begin with a change of the clock in the UTC `year`."""
+    # the data lists changes up to 2086; from then on they follow a rule of the calendar's cycle
+    cycles = max((year - 2100) // 400, 0)
+    if cycles:
+        shift = cycles * 146_097 * DAY
+        return tuple(
+            Stretch(s.start + shift, s.end + shift, s.offset, s.before)
+            for s in _changes_of(clock, year - 400 * cycles)
+        )
+    at = (datetime(year, 1, 1).toordinal() - 1) * DAY
+    end = datetime(year, 12, 31).toordinal() * DAY
+    found = []
+    while at < end:
+        stretch = clock.stretch(at)
+        if stretch.before != stretch.offset and stretch.start == at:
+            found.append(stretch)
+        at = stretch.end
+    return tuple(found)

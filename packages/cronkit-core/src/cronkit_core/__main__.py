@@ -1,0 +1,8 @@
+"""`python -m cronkit_core` is the command `cronkit`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

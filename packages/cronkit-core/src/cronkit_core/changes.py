@@ -1,0 +1,283 @@
+"""What an operation on a task writes. Pure: (record as read, wish, now) -> the record to save."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from .definition import (
+    DEFAULTS,
+    check_config,
+    check_name,
+    decode_leniently,
+    dump_policies,
+    dump_schedule,
+    load_policies,
+    make_policies,
+)
+from .errors import InvalidSchedule, InvalidTask
+from .policy import count_after
+from .runs import Skip, SkipReason
+from .schedules.base import Schedule
+from .schedules.parse import parse_schedule
+from .storage.base import DISABLED, TaskWrite
+from .tasks import Policies, Task, TaskRecord, actual, following, latest
+
+FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What somebody wants a task to be, checked as far as it can be without the stored one."""
+
+    name: str
+    handler: str
+    spec: object
+    """The schedule as it was given."""
+    schedule: Schedule
+    """What it means for a task made at `created_at`: an interval counts from there."""
+    created_at: datetime
+    timezone: str | None
+    config: str
+    policies: Policies
+
+
+def define(
+    now: datetime,
+    name: object,
+    handler: object,
+    schedule: object,
+    config: Mapping[str, Any] | None = None,
+    timezone: str | None = None,
+    **policies: Any,
+) -> Definition:
+    """Check the arguments of `add_task`. Raises InvalidTask and InvalidSchedule."""
+    name = check_name(name)
+    return Definition(
+        name=name,
+        handler=check_name(handler, "handler"),
+        spec=schedule,
+        schedule=_parse(name, schedule, timezone, now),
+        created_at=now,
+        timezone=timezone,
+        config=check_config(config),
+        policies=make_policies(**policies),
+    )
+
+
+def redefine(old: TaskRecord, changes: Mapping[str, Any]) -> Definition:
+    """The definition of `old` with the arguments of `update_task` in place of what it had."""
+    wish = dict(changes)
+    task = decode_leniently(old)
+    timezone = wish.pop("timezone", old.timezone)
+    if "schedule" in wish:
+        spec = wish.pop("schedule")
+        if isinstance(spec, Schedule) and "timezone" not in changes:
+            timezone = spec.timezone
+    elif task.schedule is None:
+        raise InvalidTask(f"task {old.name!r} is broken ({task.broken}): give it a new schedule")
+    else:
+        spec = json.loads(old.schedule_config)
+        if "timezone" in changes:
+            spec.pop("timezone", None)  # the same rule on another clock
+    config = check_config(wish.pop("config")) if "config" in wish else old.config
+    return Definition(
+        name=old.name,
+        handler=check_name(wish.pop("handler", old.handler), "handler"),
+        spec=spec,
+        schedule=_parse(old.name, spec, timezone, old.created_at),
+        created_at=old.created_at,
+        timezone=timezone,
+        config=config,
+        policies=make_policies(task.policies, **wish),
+    )
+
+
+def save(
+    old: TaskRecord | None, wish: Definition, now: datetime, *, keep_earlier: bool
+) -> TaskWrite | None:
+    """What to write so that the task is as `wish` says; None when it is already.
+
+    A schedule that stays the same keeps its next slot. One that changed begins with its first slot
+    after `now`; with `keep_earlier`, as `add_task` promises, not later than the slot that the old
+    one had next. A slot of the old schedule that is due already runs in any case.
+    """
+    created_at = wish.created_at if old is None else old.created_at
+    schedule = wish.schedule
+    if created_at != wish.created_at:
+        schedule = _parse(wish.name, wish.spec, wish.timezone, created_at)
+    timezone = schedule.timezone if wish.timezone is None else wish.timezone
+    record = TaskRecord(
+        name=wish.name,
+        handler=wish.handler,
+        config=wish.config,
+        schedule_type=schedule.kind,
+        schedule_config=dump_schedule(schedule, timezone),
+        timezone=timezone,
+        overlap_policy=wish.policies.overlap.value,
+        retry_max=wish.policies.retry.max_retries,
+        retry_backoff=wish.policies.retry.backoff,
+        policies=dump_policies(wish.policies),
+        task_group=wish.policies.group,
+        priority=wish.policies.priority,
+        enabled=True if old is None else old.enabled,
+        next_slot=None,
+        next_run_at=None,
+        schedule_since=now,
+        created_at=created_at,
+        updated_at=now,
+    )
+    if old is None:
+        return TaskWrite(_aim(record, schedule, wish.policies, now))
+    record = replace(
+        record,
+        id=old.id,
+        revision=old.revision,
+        failures=old.failures,
+        runs_started=old.runs_started,
+        paused_at=old.paused_at,
+        paused_by=old.paused_by,
+        paused_note=old.paused_note,
+        last_run_at=old.last_run_at,
+        last_status=old.last_status,
+        last_success_at=old.last_success_at,
+    )
+    if _same_slots(old, record):
+        record = replace(
+            record,
+            next_slot=old.next_slot,
+            next_run_at=old.next_run_at,
+            schedule_since=old.schedule_since,
+        )
+        if old.next_slot is None:
+            record = _aim(record, schedule, wish.policies, now)
+        else:
+            next_run_at = actual(_task(record, schedule, wish.policies), old.next_slot)
+            record = replace(record, next_run_at=next_run_at)
+        if replace(record, updated_at=old.updated_at, broken=old.broken) == old:
+            return None
+        return TaskWrite(record)
+    skips: tuple[Skip, ...] = ()
+    record = _aim(record, schedule, wish.policies, now)
+    kept = old.next_slot
+    if kept is not None and old.next_run_at is not None:
+        due = old.next_run_at <= now and old.enabled
+        if due:
+            skips = _edited(old, now)
+        earlier = record.next_run_at is None or old.next_run_at < record.next_run_at
+        if due or (keep_earlier and earlier):
+            record = replace(record, next_slot=kept, next_run_at=old.next_run_at)
+    return TaskWrite(record, skips)
+
+
+def enable(old: TaskRecord, now: datetime) -> TaskWrite | None:
+    """What to write so that the task goes on, with its first slot after `now`."""
+    if old.enabled:
+        return None
+    task = decode_leniently(old)
+    if task.schedule is None:
+        raise InvalidTask(f"task {old.name!r} is broken ({task.broken}): give it a new schedule")
+    record = replace(
+        old,
+        enabled=True,
+        paused_at=None,
+        paused_by=None,
+        paused_note=None,
+        failures=0,
+        updated_at=now,
+    )
+    if old.next_slot is None or old.next_slot > now:
+        return TaskWrite(record)
+    last = latest(task, now)
+    last = old.next_slot if last is None or last < old.next_slot else last
+    count = 1 + count_after(task, old.next_slot, last)
+    note = old.paused_note
+    skip = Skip(old.name, old.next_slot, last, count, SkipReason.DISABLED, now, note=note)
+    return TaskWrite(_aim(record, task.schedule, task.policies, now), (skip,))
+
+
+def disable(old: TaskRecord, now: datetime, note: str | None, by: str | None) -> TaskWrite | None:
+    """What to write so that the task pauses. Its pending retries end."""
+    if not old.enabled and (note, by) == (old.paused_note, old.paused_by):
+        return None
+    for text, what in ((note, "note"), (by, "by")):
+        if text is not None:
+            check_name(text, what)
+    record = replace(
+        old,
+        enabled=False,
+        paused_at=now if old.enabled else old.paused_at,
+        paused_by=by,
+        paused_note=note,
+        updated_at=now,
+    )
+    return TaskWrite(record, drop_pending=DISABLED)
+
+
+def move(old: TaskRecord, now: datetime, next_run_at: datetime) -> TaskWrite:
+    """What to write so that the task runs next at `next_run_at`, and by its schedule after that."""
+    return TaskWrite(replace(old, next_slot=next_run_at, next_run_at=next_run_at, updated_at=now))
+
+
+def _parse(name: str, spec: object, timezone: str | None, anchor: datetime) -> Schedule:
+    schedule = parse_schedule(spec, timezone, anchor=anchor, seed=name)
+    if schedule.next_after(FIRST_INSTANT) is None:
+        raise InvalidSchedule(
+            f"{schedule.describe()}: names no instant at all, so task {name!r} would never run",
+            spec=spec,
+        )
+    return schedule
+
+
+def _task(record: TaskRecord, schedule: Schedule, policies: Policies) -> Task:
+    return Task(record.name, record.handler, schedule, {}, policies, record)
+
+
+def _aim(record: TaskRecord, schedule: Schedule, policies: Policies, now: datetime) -> TaskRecord:
+    """`record` with its first slot after `now` next."""
+    limit = policies.max_runs
+    slot = None
+    task = _task(record, schedule, policies)
+    if limit is None or record.runs_started < limit:
+        slot = following(task, now)
+    next_run_at = None if slot is None else actual(task, slot)
+    return replace(record, next_slot=slot, next_run_at=next_run_at)
+
+
+def _same_slots(old: TaskRecord, new: TaskRecord) -> bool:
+    if old.broken is not None:
+        return False
+    if (old.schedule_config, old.timezone) != (new.schedule_config, new.timezone):
+        return False
+    before, after = _policies(old), _policies(new)
+    return (before.start_at, before.end_at) == (after.start_at, after.end_at)
+
+
+def _policies(record: TaskRecord) -> Policies:
+    try:
+        return load_policies(
+            record.policies,
+            record.overlap_policy,
+            record.retry_max,
+            record.retry_backoff,
+            record.task_group,
+            record.priority,
+        )
+    except (ValueError, TypeError):
+        return DEFAULTS
+
+
+def _edited(old: TaskRecord, now: datetime) -> tuple[Skip, ...]:
+    """The slots of the old schedule that are due besides its first, which runs."""
+    task = decode_leniently(old)
+    if task.schedule is None or old.next_slot is None:
+        return ()
+    second = following(task, old.next_slot)
+    last = latest(task, now)
+    if second is None or last is None or last < second:
+        return ()
+    count = count_after(task, old.next_slot, last)
+    return (Skip(old.name, second, last, count, SkipReason.EDITED, now),)

@@ -1,0 +1,148 @@
+"""What a handler is given: the run that it is executing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any
+
+from .definition import dump_json
+from .runs import Run, Trigger
+from .tasks import Task
+
+MAX_LOG_LINES = 1_000
+MAX_LOG_LINE = 2_000
+MAX_PROGRESS_MESSAGE = 500
+
+_current: ContextVar[ActiveRun] = ContextVar("cronkit_run")
+
+
+class Retry(Exception):
+    """Raised by a handler: this attempt failed, try again after so many seconds.
+
+    It counts as a retry like any other; when the policy allows none, the slot has failed.
+    """
+
+    def __init__(self, message: str = "the handler asked for a retry", *, after: float) -> None:
+        super().__init__(message)
+        if not 0 <= after < float("inf"):
+            raise ValueError(f"bad after {after!r}: seconds, 0 or more")
+        self.after = after
+
+
+class Fail(Exception):
+    """Raised by a handler: this slot has failed, and another try would not help."""
+
+
+class ActiveRun:
+    """The run that a handler is executing. (`task.name`, `slot`, `attempt`) is the idempotency key:
+    a handler may see a slot again, with a higher attempt, when a process died."""
+
+    def __init__(self, run: Run, task: Task, config: Mapping[str, Any]) -> None:
+        self.id = run.id
+        self.task = task
+        self.config = config
+        self.slot: datetime = run.slot
+        """The nominal time (UTC); for a manual run, when it was asked for."""
+        self.scheduled_for: datetime = run.scheduled_for
+        """The slot plus jitter (UTC)."""
+        self.attempt = run.attempt
+        """1 for the first try of the slot."""
+        self.triggered_by: Trigger = run.triggered_by
+        self.started_at = run.started_at
+        self.last_success_at: datetime | None = task.record.last_success_at
+        """When the task last ended well (UTC), or None."""
+        self.epoch = run.epoch
+        """Grows with each claim of the task: a fencing token for what is written elsewhere."""
+        self._lines: deque[str] = deque(maxlen=MAX_LOG_LINES)
+        self._dropped = 0
+        self._progress: str | None = None
+        self._unreported = False
+        self._cancelled = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"<run {self.id} of {self.task.name!r}, {self.slot:%Y-%m-%d %H:%M:%S}Z>"
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this run is to stop. Async handlers are cancelled; a sync one, whose thread
+        cannot be, may look here and return."""
+        return self._cancelled.is_set()
+
+    def log(self, message: str) -> None:
+        """Add a line to the run's log. The last 1,000 are kept."""
+        if len(self._lines) == MAX_LOG_LINES:
+            self._dropped += 1
+        self._lines.append(str(message).replace("\0", "\ufffd")[:MAX_LOG_LINE])
+        self._unreported = True
+
+    async def progress(
+        self, done: float, total: float | None = None, message: str | None = None
+    ) -> None:
+        """Say how far the run is; stored within a second or so, and only the last value."""
+        self.set_progress(done, total, message)
+
+    def set_progress(
+        self, done: float, total: float | None = None, message: str | None = None
+    ) -> None:
+        """`progress` for sync handlers."""
+        report: dict[str, Any] = {"done": done}
+        if total is not None:
+            report["total"] = total
+        if message is not None:
+            report["message"] = str(message)[:MAX_PROGRESS_MESSAGE]
+        self._progress = dump_json(report)
+        self._unreported = True
+
+    # --- for the engine
+
+    def cancel(self) -> None:
+        """Tell a sync handler that it is to stop."""
+        self._cancelled.set()
+
+    def log_text(self) -> str | None:
+        """The log so far; None when there is none."""
+        if not self._lines:
+            return None
+        head = [f"... {self._dropped} earlier lines were dropped"] if self._dropped else []
+        return "\n".join([*head, *self._lines])
+
+    def take_report(self) -> tuple[str | None, str | None] | None:
+        """Progress and log, if either changed since the last call."""
+        if not self._unreported:
+            return None
+        self._unreported = False
+        return self._progress, self.log_text()
+
+
+def current_run() -> ActiveRun:
+    """The run that the calling code is part of, in its task or thread.
+
+    Raises LookupError outside of a handler.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise LookupError("no run is executing here: call this from a handler") from None
+
+
+def enter(run: ActiveRun) -> None:
+    """Make `run` the current one of this context."""
+    _current.set(run)
+
+
+class CaptureHandler(logging.Handler):
+    """Copies what a handler's code logs, through the standard `logging`, to its run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        run = _current.get(None)
+        if run is not None and not record.name.startswith("cronkit."):
+            run.log(self.format(record))

@@ -1,0 +1,143 @@
+"""Why a task did, or did not, run at an instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from .policy import MICROSECOND
+from .runs import Run, Skip, SkipReason, Status
+from .tasks import Task, latest
+
+
+class Fate(StrEnum):
+    """What became of a slot."""
+
+    RAN = "ran"
+    RUNNING = "running"
+    PENDING = "pending"
+    SKIPPED = "skipped"
+    MISSED = "missed"
+    NO_SLOT = "no-slot"
+    FUTURE = "future"
+    DUE = "due"
+    BEFORE = "before"
+    ENDED = "ended"
+    BROKEN = "broken"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a task did, or did not, run at `instant`."""
+
+    task_name: str
+    instant: datetime
+    fate: Fate
+    text: str
+    """The answer in a sentence."""
+    runs: tuple[Run, ...] = ()
+    """The attempts at the slot, first to last."""
+    skip: Skip | None = None
+
+
+def explain(
+    task: Task, instant: datetime, attempts: list[Run], skips: list[Skip], now: datetime
+) -> Explanation:
+    """The fate of the slot at `instant`. Pure.
+
+    `attempts` are the runs of the slot, and `skips` the records of slots that did not run which
+    hold `instant`.
+    """
+
+    def answer(fate: Fate, text: str, skip: Skip | None = None) -> Explanation:
+        runs = tuple(sorted(attempts, key=lambda run: run.attempt))
+        return Explanation(task.name, instant, fate, text, runs, skip)
+
+    if attempts:
+        return answer(*_of_runs(sorted(attempts, key=lambda run: run.attempt)))
+    if task.schedule is None:
+        return answer(Fate.BROKEN, f"the task is broken: {task.broken}")
+    before = instant - MICROSECOND
+    is_slot = task.schedule.next_after(before) == instant or instant == task.next_slot
+    if not is_slot:
+        previous = latest(task, instant)
+        following_slot = task.schedule.next_after(instant)
+        return answer(
+            Fate.NO_SLOT,
+            f"the schedule names no slot then; the one before is {_said(previous)}, "
+            f"the one after is {_said(following_slot)}",
+        )
+    for skip in skips:
+        return answer(*_of_skip(skip), skip)
+    record = task.record
+    if instant < record.created_at:
+        return answer(Fate.BEFORE, f"the task was made later, {_said(record.created_at)}")
+    policies = task.policies
+    if policies.start_at is not None and instant < policies.start_at:
+        return answer(Fate.BEFORE, f"the task starts later, {_said(policies.start_at)}")
+    if policies.end_at is not None and instant > policies.end_at:
+        return answer(Fate.ENDED, f"the task ended before, {_said(policies.end_at)}")
+    if not record.enabled and record.paused_at is not None and instant >= record.paused_at:
+        return answer(Fate.SKIPPED, f"the task is disabled{_paused(task)}")
+    if record.next_slot is None:
+        return answer(Fate.ENDED, "the schedule of the task is over")
+    if instant >= record.next_slot:
+        if instant > now:
+            return answer(Fate.FUTURE, "the slot is in the future")
+        return answer(Fate.DUE, "the slot is due, and has not been claimed yet")
+    if record.schedule_since is not None and instant <= record.schedule_since:
+        return answer(
+            Fate.BEFORE, f"the schedule was another one until {_said(record.schedule_since)}"
+        )
+    return answer(Fate.UNKNOWN, "its record has been pruned")
+
+
+def _of_runs(attempts: list[Run]) -> tuple[Fate, str]:
+    last = attempts[-1]
+    tries = "" if last.attempt == 1 else f" at attempt {last.attempt}"
+    match last.status:
+        case Status.SUCCESS:
+            return Fate.RAN, f"it ran, run {last.id}, and ended well{tries}"
+        case Status.ERROR if last.started_at is None:
+            return Fate.SKIPPED, f"it did not start: {last.error_message}"
+        case Status.ERROR:
+            return Fate.RAN, f"it ran, run {last.id}, and failed{tries}: {last.error_message}"
+        case Status.RUNNING:
+            return Fate.RUNNING, f"it is running{tries}, run {last.id}"
+        case _:
+            when = "when the runs before it have ended"
+            if last.due_at is not None:
+                when = f"from {_said(last.due_at)} on"
+            return Fate.PENDING, f"it is to run{tries} {when}"
+
+
+def _of_skip(skip: Skip) -> tuple[Fate, str]:
+    span = f"{_said(skip.first_slot)} to {_said(skip.last_slot)}"
+    match skip.reason:
+        case SkipReason.OVERLAP:
+            return Fate.SKIPPED, f"it was skipped, since run {skip.run_id} was active"
+        case SkipReason.MISSED:
+            return (
+                Fate.MISSED,
+                f"it was missed: nobody was running it in time ({skip.count} slots, {span})",
+            )
+        case SkipReason.DISABLED:
+            note = f": {skip.note}" if skip.note else ""
+            return Fate.SKIPPED, f"the task was disabled{note} ({skip.count} slots, {span})"
+        case SkipReason.EDITED:
+            return Fate.SKIPPED, f"an edit of the schedule took its place ({span})"
+        case SkipReason.ENDED:
+            return Fate.ENDED, "the task had had its max_runs"
+
+
+def _paused(task: Task) -> str:
+    record = task.record
+    by = f" by {record.paused_by}" if record.paused_by else ""
+    since = f" since {_said(record.paused_at)}" if record.paused_at else ""
+    return f"{since}{by}" + (f": {record.paused_note}" if record.paused_note else "")
+
+
+def _said(instant: datetime | None) -> str:
+    return "none" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S} UTC"

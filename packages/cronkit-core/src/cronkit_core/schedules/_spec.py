@@ -1,0 +1,49 @@
+"""How the parsers of specs check data and show it in errors."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import InvalidSchedule
+
+
+def shown(value: object) -> str:
+    """`value` as an error shows it: text and numbers as they are but not at length, of anything
+    else the type."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**18:
+        return "a number of 19 digits or more"
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return repr(value) if len(value) <= 80 else f"{value[:60]!r}... ({len(value)} characters)"
+    return f"a {type(value).__name__}"
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """What to do about the unknown `word`: "did you mean 'x'?", else what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word[:80], known, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(map(repr, close)) + "?"
+    return "known are " + ", ".join(known)
+
+
+def check_keys(data: Mapping[Any, Any], known: Iterable[str], place: str) -> None:
+    """Raise InvalidSchedule for the first key of `data` that is not known, with close names.
+
+    `place` says where that is: "in a range".
+    """
+    known = frozenset(known)
+    for key in data:
+        if not isinstance(key, str):
+            raise InvalidSchedule(
+                f"bad key {shown(key)} {place}: keys are text", spec=data
+            )
+        if key not in known:
+            raise InvalidSchedule(
+                f"unknown key {shown(key)} {place}: {suggestion(key, known)}",
+                spec=data,
+                where=key,
+            )

@@ -1,0 +1,291 @@
+"""The days that a rule names, as one number for each year: bit i is the year's day i, from 0.
+
+Days are counted from 0, 0001-01-01, a Monday. A year's days depend on its shape alone: whether it
+is a leap year, and the weekday of its first day. There are fourteen, and they repeat every 400
+years, which is what makes "never" provable.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from calendar import isleap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
+
+LAST_YEAR = 9999
+LAST_DAY = date.max.toordinal() - 1
+CYCLE_YEARS = 400
+CYCLE_DAYS = 146_097
+
+PAD = 7
+"""A shape's days have bits for the seven days before and after the year, too: where a week of the
+year or a moved day lies there. Bit i is day i - PAD."""
+
+_EVERY_WEEK = sum(1 << i for i in range(0, 366 + 2 * PAD, 7))
+_MONTHS = (
+    (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365),
+    (0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335, 366),
+)
+_WHOLE = ((1 << 365) - 1, (1 << 366) - 1)
+_PATIENCE = 12  # empty years in a row before the search asks whether there is any other
+
+Picks = dict[int, tuple[int, ...]]
+"""Of a year's day: the times on it, where BYSETPOS left some of them only."""
+
+
+def year_start(year: int) -> int:
+    """The first day of `year`."""
+    y = year - 1
+    return 365 * y + y // 4 - y // 100 + y // 400
+
+
+def year_of(day: int) -> int:
+    """The year that `day` is in."""
+    return date.fromordinal(day + 1).year
+
+
+def bits(number: int) -> list[int]:
+    """Which bits of `number` are set, ascending."""
+    found = []
+    while number:
+        low = number & -number
+        found.append(low.bit_length() - 1)
+        number ^= low
+    return found
+
+
+def months_mask(leap: bool, months: Sequence[int]) -> int:
+    """The days of `months`, those of the years around included."""
+    starts = _MONTHS[leap]
+    mask = 0
+    for m in months:
+        mask |= ((1 << starts[m]) - (1 << starts[m - 1])) << PAD
+        if m == 12:
+            mask |= (1 << PAD) - 1
+        if m == 1:
+            mask |= ((1 << PAD) - 1) << (starts[12] + PAD)
+    return mask
+
+
+def month_day(number: int, length: int, skip: str) -> int | None:
+    """Which day of a month of `length` days, from 0, the BYMONTHDAY `number` is. One that the month
+    has not got goes where SKIP says, which may be a day before (-1) or after (`length`) it."""
+    day = number - 1 if number > 0 else length + number
+    if 0 <= day < length:
+        return day
+    if skip == "FORWARD":
+        return length if number > 0 else 0
+    if skip == "BACKWARD":
+        return length - 1 if number > 0 else -1
+    return None
+
+
+def month_days_mask(leap: bool, months: Sequence[int], numbers: Sequence[int], skip: str) -> int:
+    """The days that BYMONTHDAY names in each of `months`, those of the years around included."""
+    starts = _MONTHS[leap]
+    mask = 0
+    for number in numbers:
+        # the last week of December before the year, the first of January after it
+        day = (number if number > 0 else 32 + number) - 25
+        if 12 in months and 0 <= day < PAD:
+            mask |= 1 << day
+        day = number if number > 0 else 32 + number
+        if 1 in months and day <= PAD:
+            mask |= 1 << (starts[12] + PAD + day - 1)
+    for m in months:
+        start = starts[m - 1]
+        for number in numbers:
+            day = month_day(number, starts[m] - start, skip)
+            if day is not None:
+                mask |= 1 << (start + day + PAD)
+    return mask
+
+
+def year_days_mask(leap: bool, numbers: Sequence[int], skip: str) -> int:
+    """The days that BYYEARDAY names."""
+    mask = 0
+    for number in numbers:
+        day = month_day(number, 365 + leap, skip)
+        if day is not None:
+            mask |= 1 << (day + PAD)
+    return mask
+
+
+def weekdays_mask(first: int, weekdays: Sequence[int]) -> int:
+    """The days that fall on `weekdays`, in a year that begins on the weekday `first`."""
+    mask = 0
+    for weekday in weekdays:
+        mask |= _EVERY_WEEK << (weekday - first) % 7
+    return mask
+
+
+def nth_weekday(first: int, length: int, number: int, weekday: int) -> int | None:
+    """Which day, from 0, is the weekday `number` of a span of `length` days from the weekday
+    `first` on; negative numbers count from its end."""
+    start = (weekday - first) % 7
+    if number > 0:
+        day = start + 7 * (number - 1)
+    else:
+        day = start + 7 * ((length - 1 - start) // 7 + number + 1)
+    return day if start <= day < length else None
+
+
+def nth_weekdays_mask(
+    leap: bool, first: int, months: Sequence[int], byday: Sequence[tuple[int, int]]
+) -> int:
+    """The days that a numbered BYDAY names: within each of `months`, or without any in the year."""
+    starts = _MONTHS[leap]
+    spans = [(starts[m - 1], starts[m]) for m in months] or [(0, starts[12])]
+    mask = 0
+    for start, end in spans:
+        for number, weekday in byday:
+            day = nth_weekday((first + start) % 7, end - start, number, weekday)
+            if day is not None:
+                mask |= 1 << (start + day + PAD)
+    return mask
+
+
+def weeks_mask(leap: bool, first: int, wkst: int, numbers: Sequence[int]) -> int:
+    """The days of the weeks that BYWEEKNO names. Week 1 is the first with four days in the year, as
+    in ISO 8601; the first and the last week may reach out of the year."""
+    start = (wkst - first) % 7
+    if start > 3:
+        start -= 7
+    count = (365 + leap - start + 3) // 7
+    mask = 0
+    for number in numbers:
+        week = number - 1 if number > 0 else count + number
+        if 0 <= week < count:
+            mask |= 127 << (start + 7 * week + PAD)
+    return mask
+
+
+class Days(ABC):
+    """A set of days, given year by year."""
+
+    def __init__(self, proof: int) -> None:
+        self._proof = proof
+        self._masks: dict[int, int] = {}
+        self._possible: bool | None = None
+
+    @abstractmethod
+    def _mask(self, year: int) -> int:
+        """The set's days in `year`."""
+
+    @abstractmethod
+    def _some(self) -> bool:
+        """Whether a year of any shape has a day of the set. Where it says no, none has."""
+
+    def mask(self, year: int) -> int:
+        """The set's days in `year`, bit i for its day i."""
+        found = self._masks.get(year)
+        if found is None:
+            if len(self._masks) >= 64:
+                self._masks.clear()
+            found = self._masks[year] = self._mask(year)
+        return found
+
+    def picks(self, year: int) -> Picks | None:
+        """Which times BYSETPOS left on the days of `year`; None: all times on all days."""
+        return None
+
+    def year_after(self, year: int) -> int:
+        """The first year after `year` that may have a day of the set."""
+        return year + 1
+
+    def year_before(self, year: int) -> int:
+        """The last year before `year` that may have a day of the set."""
+        return year - 1
+
+    def possible(self) -> bool:
+        """Whether any year at all may have a day of the set."""
+        if self._possible is None:
+            self._possible = self._some()
+        return self._possible
+
+    def __contains__(self, day: int) -> bool:
+        year = year_of(day)
+        return bool(self.mask(year) >> (day - year_start(year)) & 1)
+
+    def next(self, day: int) -> int | None:
+        """The first day of the set that is not before `day`; `day` is at most LAST_DAY + 1."""
+        return self._next(day, self._proof)
+
+    def previous(self, day: int) -> int | None:
+        """The last day of the set that is not after `day`; `day` is at least -1."""
+        return self._previous(day, self._proof)
+
+    def _next(self, day: int, steps: int) -> int | None:
+        if day > LAST_DAY:
+            return None
+        year = year_of(day)
+        mask = self.mask(year) >> (day - year_start(year))
+        if mask:
+            return day + (mask & -mask).bit_length() - 1
+        for step in range(steps):
+            year = self.year_after(year)
+            if year > LAST_YEAR or (step == _PATIENCE and not self.possible()):
+                return None
+            if mask := self.mask(year):
+                return year_start(year) + (mask & -mask).bit_length() - 1
+        return None
+
+    def _previous(self, day: int, steps: int) -> int | None:
+        if day < 0:
+            return None
+        year = year_of(day)
+        start = year_start(year)
+        mask = self.mask(year) & (1 << (day - start + 1)) - 1
+        if mask:
+            return start + mask.bit_length() - 1
+        for step in range(steps):
+            year = self.year_before(year)
+            if year < 1 or (step == _PATIENCE and not self.possible()):
+                return None
+            if mask := self.mask(year):
+                return year_start(year) + mask.bit_length() - 1
+        return None
+
+    def runs(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The set's days from `start` to before `end` as runs of neighbouring days: each one's
+        first day, and the day after its last."""
+        day = start
+        while day < end:
+            found = self.next(day)
+            if found is None or found >= end:
+                return
+            year = year_of(found)
+            first = year_start(year)
+            rest = self.mask(year) >> (found - first)
+            length = (~rest & (rest + 1)).bit_length() - 1
+            day = min(found + length, end)
+            yield found, day
+
+
+def pick(mask: int, times: int, positions: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """What BYSETPOS leaves of the days of `mask`, each with `times` times: of each day that stays
+    the indexes of the times that stay."""
+    days = bits(mask)
+    total = len(days) * times
+    chosen: dict[int, list[int]] = {}
+    for i in sorted({p - 1 if p > 0 else total + p for p in positions}):
+        if 0 <= i < total:
+            chosen.setdefault(days[i // times], []).append(i % times)
+    return {day: tuple(found) for day, found in chosen.items()}
+
+
+def mask_of(days: Iterable[int]) -> int:
+    """The number with the bits `days`."""
+    mask = 0
+    for day in days:
+        mask |= 1 << day
+    return mask
+
+
+Shape = Callable[[bool, int], int]
+"""From a year's shape to its days: whether it is a leap year, and its first weekday."""
+
+
+def shape_of(year: int) -> tuple[bool, int]:
+    """The shape of `year`."""
+    return isleap(year), year_start(year) % 7

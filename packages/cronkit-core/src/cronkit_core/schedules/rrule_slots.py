@@ -1,0 +1,355 @@
+"""From a rule's wall times to instants, in a zone and within the rule's start, COUNT and UNTIL.
+
+Instants are seconds since 0001-01-01 00:00 UTC. How a wall time in a gap or an overlap is read is
+one of three manners, each a class: `EachPass`, `Shifted`, `Skipped`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+
+from ._local import BLOCK, DAY, END, Stretch, ZoneClock, clock_changes, wall_stretch
+from .rrule_expand import Plan
+
+FIRST, LAST = 0, END - 1
+
+_DRIFT = 2 * DAY
+"""More than two offsets of a zone differ by."""
+
+
+def first_pass(clock: ZoneClock, wall: int) -> int:
+    """The first instant at which the clock shows `wall`; in a gap, that with the offset before it
+    (RFC 5545 section 3.3.5). Out of the calendar's range where the instant is."""
+    stretch = wall_stretch(clock, wall)
+    if stretch is None:
+        return END
+    if wall < stretch.start + stretch.offset and stretch.start > 0:
+        return wall - stretch.before
+    return wall - stretch.offset
+
+
+class Slots(ABC):
+    """The instants of one rule."""
+
+    def __init__(
+        self, plan: Plan, clock: ZoneClock, start: int, until: int | None, count: int | None
+    ) -> None:
+        """`start` is a wall time, `until` an instant, the last that may be a slot."""
+        self._plan = plan
+        self._clock = clock
+        self._start = start
+        self._until = LAST if until is None else min(until, LAST)
+        self._count = count
+        self._limited = count is None
+
+    def next(self, instant: int) -> int | None:
+        """The first slot that is not before `instant`."""
+        if not self._limited:
+            self._limit()
+        found = self._next(max(instant, FIRST)) if instant <= self._until else None
+        return found if found is not None and found <= self._until else None
+
+    def previous(self, instant: int) -> int | None:
+        """The last slot that is before `instant`."""
+        if not self._limited:
+            self._limit()
+        return self._previous(min(instant, self._until + 1))
+
+    def chunks(self, instant: int, end: int) -> Iterator[list[int]]:
+        """The slots from `instant` to before `end`, in lists of moderate length."""
+        if not self._limited:
+            self._limit()
+        return self._chunks(max(instant, FIRST), min(end, self._until + 1))
+
+    def count(self, instant: int, end: int) -> int:
+        """How many slots there are from `instant` to before `end`."""
+        if not self._limited:
+            self._limit()
+        instant, end = max(instant, FIRST), min(end, self._until + 1)
+        return self._count_between(instant, end) if instant < end else 0
+
+    @abstractmethod
+    def _next(self, instant: int) -> int | None: ...
+
+    @abstractmethod
+    def _previous(self, instant: int) -> int | None: ...
+
+    @abstractmethod
+    def _count_between(self, instant: int, end: int) -> int: ...
+
+    @abstractmethod
+    def _limit(self) -> None: ...
+
+
+def nth(count: Callable[[int, int], int], start: int, number: int) -> int | None:
+    """Where the member `number`, from 1, of a set lies from `start` on, where `count(a, b)` is how
+    many there are from a to before b. None when it is after the year 9999."""
+    low, span = start, DAY
+    while True:
+        high = min(low + span, END)
+        if low >= high:
+            return None
+        found = count(low, high)
+        if found >= number:
+            break
+        number -= found
+        low, span = high, 4 * span
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = count(low, middle)
+        if found >= number:
+            high = middle
+        else:
+            number -= found
+            low = middle
+    return low
+
+
+class EachPass(Slots):
+    """Every instant whose wall time fits: in both passes of an overlap, and none in a gap."""
+
+    def __init__(
+        self, plan: Plan, clock: ZoneClock, start: int, until: int | None, count: int | None
+    ) -> None:
+        super().__init__(plan, clock, start, until, count)
+        self._from = max(first_pass(clock, start), FIRST)
+
+    def _limit(self) -> None:
+        assert self._count is not None
+        if self._count <= self._plan.most() * 2 * (END // DAY):
+            last = nth(self._count_between, self._from, self._count)
+            if last is not None:
+                self._until = min(self._until, last)
+        self._limited = True
+
+    def _next(self, instant: int) -> int | None:
+        plan, clock = self._plan, self._clock
+        instant = max(instant, self._from)
+        if instant > self._until:
+            return None
+        offset = clock.calm[instant >> BLOCK]
+        if offset is not None:
+            wall = plan.next(instant + offset)
+            if wall is None:
+                return None
+            if clock.calm[wall - offset >> BLOCK] == offset:
+                return wall - offset
+            instant = max(instant, wall - offset - _DRIFT)
+        while instant <= self._until:
+            stretch = clock.stretch(instant)
+            offset = stretch.offset
+            wall = plan.next(max(instant + offset, 0))
+            if wall is not None and wall < stretch.end + offset:
+                return wall - offset
+            if instant + _DRIFT > stretch.end:
+                # a second pass may show what `instant` has passed
+                instant = stretch.end
+            elif wall is None:
+                return None
+            else:
+                instant = max(stretch.end, wall - offset - _DRIFT)
+        return None
+
+    def _previous(self, instant: int) -> int | None:
+        plan, clock = self._plan, self._clock
+        instant -= 1
+        while instant >= self._from:
+            stretch = clock.stretch(instant)
+            offset = stretch.offset
+            wall = plan.previous(instant + offset + 1)
+            if wall is not None and wall >= stretch.start + offset:
+                return wall - offset if wall - offset >= self._from else None
+            if instant - _DRIFT < stretch.start:
+                # the first pass may show what is after `instant` on the wall
+                instant = stretch.start - 1
+            elif wall is None:
+                return None
+            else:
+                instant = min(stretch.start - 1, wall - offset + _DRIFT)
+        return None
+
+    def _chunks(self, instant: int, end: int) -> Iterator[list[int]]:
+        instant = max(instant, self._from)
+        while instant < end:
+            found = self._next(instant)
+            if found is None or found >= end:
+                return
+            stretch = self._clock.stretch(found)
+            offset = stretch.offset
+            for walls in self._plan.chunks(found + offset, min(stretch.end, end) + offset):
+                yield [wall - offset for wall in walls]
+            instant = stretch.end
+
+    def _count_between(self, instant: int, end: int) -> int:
+        instant = max(instant, self._from)
+        if instant >= end:
+            return 0
+        first, last = self._clock.stretch(instant), self._clock.stretch(end - 1)
+        total = self._count_walls(instant + first.offset, end + last.offset)
+        for change in clock_changes(self._clock, instant + 1, end):
+            total += self._count_walls(change.start + change.offset, change.start + change.before)
+        return total
+
+    def _count_walls(self, start: int, end: int) -> int:
+        if start <= end:
+            return self._plan.count(max(start, 0), min(end, END))
+        return -self._plan.count(max(end, 0), min(start, END))
+
+
+class Shifted(Slots):
+    """One instant for each wall time: the first pass in an overlap; in a gap, that with the offset
+    before it. Two wall times may mean one instant. COUNT counts wall times."""
+
+    def __init__(
+        self, plan: Plan, clock: ZoneClock, start: int, until: int | None, count: int | None
+    ) -> None:
+        super().__init__(plan, clock, start, until, count)
+        self._end = END
+
+    def _limit(self) -> None:
+        assert self._count is not None
+        if self._count <= self._plan.most() * (END // DAY):
+            last = nth(self._plan.count, self._start, self._count)
+            if last is not None:
+                self._end = last + 1
+        self._limited = True
+
+    def _wall_after(self, wall: int) -> int | None:
+        found = self._plan.next(max(wall, self._start))
+        return found if found is not None and found < self._end else None
+
+    def _wall_before(self, wall: int) -> int | None:
+        found = self._plan.previous(min(wall, self._end))
+        return found if found is not None and found >= self._start else None
+
+    def _next(self, instant: int) -> int | None:
+        clock = self._clock
+        offset = clock.calm[instant >> BLOCK]
+        shifted: int | None = None
+        if offset is None:
+            stretch = clock.stretch(instant)
+            offset = stretch.offset
+            wall = instant + offset
+            gap = stretch.start + stretch.before  # where the wall was when the stretch began
+            if wall < gap:
+                wall = gap
+            elif instant + stretch.before < stretch.start + offset:
+                found = self._wall_after(instant + stretch.before)
+                if found is not None and found < stretch.start + offset:
+                    shifted = found - stretch.before
+        else:
+            wall = instant + offset
+        found = self._wall_after(wall)
+        if found is None:
+            return shifted
+        if clock.calm[found - offset >> BLOCK] == offset:
+            first = found - offset
+        else:
+            first = self._first_of(found)
+        return first if shifted is None else min(first, shifted)
+
+    def _first_of(self, wall: int) -> int:
+        """The first slot of `wall`, a wall time of the rule, and of those after it."""
+        stretch = wall_stretch(self._clock, wall)
+        if stretch is None:
+            return END
+        after = stretch.start + stretch.offset
+        if wall >= after or stretch.start == 0:
+            return wall - stretch.offset
+        shifted = wall - stretch.before
+        found = self._wall_after(after)
+        return shifted if found is None else min(shifted, found - stretch.offset)
+
+    def _previous(self, instant: int) -> int | None:
+        instant -= 1
+        if instant < 0:
+            return None
+        stretch = self._clock.stretch(instant)
+        offset, start = stretch.offset, stretch.start
+        after = start + offset
+        found = self._wall_before(max(instant + offset, start + stretch.before - 1) + 1)
+        if found is None:
+            return None
+        if found >= after:
+            candidate = self._shifted_before(instant, stretch)
+            return found - offset if candidate is None else max(found - offset, candidate)
+        if stretch.before < offset and found >= start + stretch.before:
+            # all of the gap, or the part of it that comes before `instant`
+            candidate = self._shifted_before(instant, stretch)
+            if candidate is not None:
+                return candidate
+            found = self._wall_before(start + stretch.before)
+            if found is None:
+                return None
+        earlier = wall_stretch(self._clock, found)
+        assert earlier is not None
+        last = first_pass(self._clock, found)
+        if found >= earlier.start + earlier.offset:
+            candidate = self._shifted_before(LAST, earlier)
+            if candidate is not None:
+                last = max(last, candidate)
+        return last if last >= 0 else None
+
+    def _shifted_before(self, instant: int, stretch: Stretch) -> int | None:
+        """The last slot, not after `instant`, of a wall time in the gap that `stretch` begins
+        with."""
+        gap = stretch.start + stretch.before
+        if gap >= stretch.start + stretch.offset:
+            return None
+        found = self._wall_before(min(stretch.start + stretch.offset, instant + stretch.before + 1))
+        return found - stretch.before if found is not None and found >= gap else None
+
+    def _chunks(self, instant: int, end: int) -> Iterator[list[int]]:
+        while instant < end:
+            found = self._next(instant)
+            if found is None or found >= end:
+                return
+            stretch = self._clock.stretch(found)
+            offset = stretch.offset
+            # what the gap before the stretch moved is interleaved with what follows it
+            clear = stretch.start + max(offset - stretch.before, 0)
+            if found < clear:
+                yield [found]
+                instant = found + 1
+                continue
+            last = min(min(stretch.end, end) + offset, self._end)
+            for walls in self._plan.chunks(max(found + offset, self._start), last):
+                yield [wall - offset for wall in walls]
+            instant = stretch.end
+
+    def _count_between(self, instant: int, end: int) -> int:
+        total = self._walls_until(end - 1) - self._walls_until(instant - 1)
+        for change in clock_changes(self._clock, instant - _DRIFT, end):
+            shift = change.offset - change.before
+            if shift > 0 and self._plan.may_repeat(shift):
+                total -= self._repeats(change, instant, end)
+        return total
+
+    def _walls_until(self, instant: int) -> int:
+        """How many wall times mean an instant not after `instant`."""
+        if instant < 0:
+            return 0
+        stretch = self._clock.stretch(instant)
+        offset = stretch.offset
+        bound = max(instant + offset, stretch.start + stretch.before - 1) + 1
+        total = self._count_walls(self._start, bound)
+        return total - self._count_walls(instant + stretch.before + 1, stretch.start + offset)
+
+    def _count_walls(self, start: int, end: int) -> int:
+        return self._plan.count(max(start, self._start), min(end, self._end))
+
+    def _repeats(self, change: Stretch, instant: int, end: int) -> int:
+        """How many slots from `instant` to before `end` two wall times mean: one in the gap, and
+        one that is not."""
+        shift = change.offset - change.before
+        low = max(change.start + change.before, instant + change.before, self._start)
+        high = min(change.start + change.offset, end + change.before, self._end - shift)
+        return sum(
+            wall + shift in self._plan for walls in self._plan.chunks(low, high) for wall in walls
+        )
+
+
+class Skipped(Shifted):
+    """One instant for each wall time that exists: the first pass in an overlap, none in a gap
+    (RFC 5545 section 3.3.10). COUNT counts those."""

@@ -1,0 +1,1 @@
+"""Where tasks, runs and skips are kept: the protocol, and its backends."""

@@ -1,0 +1,340 @@
+"""What a storage promises. The docstrings here are the contract, and
+`cronkit_core.testing.StorageContract` holds every backend to it.
+
+A storage keeps three tables: tasks, runs, and skips (ranges of slots that did not run). It decides
+nothing: what is due is read and handed to a pure `plan`, and what that returns is written, all in
+one transaction.
+
+Each method that writes is one transaction: it happens whole or not at all. When one raises, it is
+unknown whether it happened; every one may be called again with the same arguments without doing
+harm. All instants are aware UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from ..runs import Finish, LiveRun, NewRun, Run, Skip, Status
+from ..tasks import TaskRecord
+
+# Who or what ended a run or paused a task, where no person did.
+OVERLAP = "a newer slot of the task"
+REMOVED = "removal of the task"
+DISABLED = "disabling of the task"
+PAUSED_BY_FAILURES = "pause_after_failures"
+
+
+@dataclass(frozen=True, slots=True)
+class DueTask:
+    """A task whose next slot has come, with its runs that have not ended, oldest first."""
+
+    record: TaskRecord
+    live: tuple[LiveRun, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OwedRun:
+    """A run that needs somebody: a pending one that is due, or a running one that lost its owner.
+
+    `record` is None when the task was removed, or removed and made anew.
+    """
+
+    run: Run
+    record: TaskRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is due at `now`, read inside the transaction of a claim."""
+
+    now: datetime
+    tasks: Sequence[DueTask]
+    pending: Sequence[OwedRun]
+    expired: Sequence[OwedRun]
+    running: Mapping[str, int]
+    """How many runs of each group are running, whoever runs them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A task moves on to its next slot."""
+
+    task_id: int
+    next_slot: datetime | None
+    next_run_at: datetime | None
+    runs_started: int
+
+
+@dataclass(slots=True)
+class Claim:
+    """What a claim writes."""
+
+    advances: list[Advance] = field(default_factory=list)
+    starts: list[NewRun] = field(default_factory=list)
+    """Inserted as running under the claimer's lease. One whose (task, slot, attempt) exists already
+    is left out: losing is a normal answer."""
+    waits: list[NewRun] = field(default_factory=list)
+    """Inserted as pending, on the same condition."""
+    resumes: list[OwedRun] = field(default_factory=list)
+    """Pending runs of the snapshot that are now running under the claimer's lease."""
+    finishes: list[Finish] = field(default_factory=list)
+    """Ends of expired runs, and of pending ones that are cancelled."""
+    replaced: list[int] = field(default_factory=list)
+    """Waiting runs to delete; a skip stands for their slot."""
+    cancels: list[int] = field(default_factory=list)
+    """Running runs whose owner is to cancel them."""
+    skips: list[Skip] = field(default_factory=list)
+    broken: list[tuple[int, str]] = field(default_factory=list)
+    """Tasks that cannot be decoded, and why."""
+
+
+Plan = Callable[[Snapshot], Claim]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim brought: the runs that are now the claimer's, each with the id of its task."""
+
+    now: datetime
+    runs: Sequence[tuple[Run, int]]
+    more: bool
+    """Whether the limit cut the snapshot short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """When somebody has to look again."""
+
+    now: datetime
+    """By the clock that decides what is due."""
+    at: datetime | None
+    """The earliest of: next slot, due pending run, end of a lease. None: nothing is to come."""
+    cancels: Sequence[int] = ()
+    """Runs of the asking owner that somebody wants cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWrite:
+    """A task to save.
+
+    `record.revision` is the one that was read, or 0 for a task that must not exist yet. With
+    `drop_pending`, the task's pending runs that were not triggered by hand end as cancelled, with
+    that text as the message.
+    """
+
+    record: TaskRecord
+    skips: tuple[Skip, ...] = ()
+    drop_pending: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a running handler has to say so far."""
+
+    run_id: int
+    epoch: int
+    progress: str | None = None
+    log: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of a task's history to keep."""
+
+    task_name: str
+    keep: int | None
+    """This many of its newest runs; None: all."""
+    before: datetime | None
+    """Nothing that ended before this instant; None: everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """Which tasks to list, by name. Every condition that is not None must hold."""
+
+    names: Sequence[str] | None = None
+    after: str | None = None
+    """Only names after this one: the last name of the page before."""
+    limit: int | None = 100
+    search: str | None = None
+    """Part of the name or of the handler's, in any case (of ASCII letters)."""
+    handler: str | None = None
+    enabled: bool | None = None
+    last_status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """Which runs to list, newest (highest id) first. Every condition that is not None must hold."""
+
+    ids: Sequence[int] | None = None
+    task_name: str | None = None
+    statuses: Sequence[Status] | None = None
+    before_id: int | None = None
+    """Only lower ids: the last id of the page before."""
+    since: datetime | None = None
+    """Only slots at or after this instant."""
+    until: datetime | None = None
+    """Only slots at or before this instant."""
+    limit: int = 50
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SkipQuery:
+    """Which skips of a task to list, newest first; those that reach into `since`..`until`."""
+
+    task_name: str
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 100
+
+
+class Storage(Protocol):
+    """Where tasks, runs and skips are kept."""
+
+    precision: timedelta
+    """The smallest part of an instant that survives a round trip."""
+
+    async def open(self) -> None:
+        """Make the storage usable: connect, and bring the schema up to date.
+
+        Safe when several processes do it at once. Opening an open storage does nothing. Raises
+        StorageTooNew, with the storage unchanged, when a newer version wrote it.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back what `open` took. What is being written is written first."""
+        ...
+
+    async def save_tasks(self, writes: Sequence[TaskWrite], now: datetime) -> list[str]:
+        """Insert or replace the definition, slots and pause of each task; runs and last outcomes
+        stay. Returns the names that were refused, since the task is not at the revision that was
+        read; of those, nothing is written.
+        """
+        ...
+
+    async def remove_tasks(self, names: Sequence[str], now: datetime, *, cancel: bool) -> list[str]:
+        """Delete tasks; names without a task are passed over. Returns the names deleted.
+
+        Pending runs end as cancelled. Running ones are left, or with `cancel`, their owners are
+        asked to cancel them. History stays until it is pruned.
+        """
+        ...
+
+    async def tasks(self, query: TaskQuery) -> list[TaskRecord]:
+        """The tasks that fit, in the order of their names' code points."""
+        ...
+
+    async def runs(self, query: RunQuery) -> list[Run]:
+        """The runs that fit, highest id first."""
+        ...
+
+    async def skips(self, query: SkipQuery) -> list[Skip]:
+        """The skips that fit, latest `last_slot` first."""
+        ...
+
+    async def counts(self) -> Mapping[str, int]:
+        """How many runs are "pending" and "running", and how many tasks there are ("tasks")."""
+        ...
+
+    async def wake(self, now: datetime, owner: str, full_groups: Sequence[str] = ()) -> Wake:
+        """When there is next something to do. Reads no more than a few index entries, whatever the
+        number of tasks; writes nothing.
+
+        Slots and pending runs of `full_groups` are left out.
+        """
+        ...
+
+    async def claim(
+        self,
+        plan: Plan,
+        now: datetime,
+        *,
+        owner: str,
+        lease: timedelta,
+        limit: int,
+        full_groups: Sequence[str] = (),
+    ) -> Claimed:
+        """Read what is due, ask `plan` what to do about it, and write that, in one transaction.
+
+        The snapshot holds at most `limit` pending runs and slots together, by priority, pending
+        runs first and then by time, and at most `limit` expired runs; nothing that another claim
+        under way has taken, nothing of `full_groups`, and no task that is disabled or broken.
+        `plan` is called once at most, may be called from another thread, and must not wait.
+
+        Every task that is advanced or of which a run starts gets a new, higher revision, and that
+        is the run's epoch. When no run of a task is left running or due, its oldest waiting one
+        becomes due. A skip whose (task, reason, run_id) is stored already, with a run_id, extends
+        that one.
+        """
+        ...
+
+    async def finish(self, finishes: Sequence[Finish], now: datetime) -> list[int]:
+        """Record the ends of runs. Returns the ids of those that were refused, since the run is not
+        (or no more) as the Finish says; of those, nothing is written. One that is already recorded
+        just so, by the same owner in the same epoch, is accepted and changes nothing.
+
+        An end without `retry` is the slot's outcome: it sets the task's `last_status` and
+        `failures`, and may disable the task (then its pending runs end, as with `drop_pending`). A
+        `retry` is inserted only while the task exists. When no run of a task is left running or
+        due, its oldest waiting one becomes due.
+        """
+        ...
+
+    async def renew(
+        self, owner: str, now: datetime, lease: timedelta, reports: Sequence[Report] = ()
+    ) -> list[Run]:
+        """Extend the leases of all runs that `owner` has running, and store what they report.
+
+        Returns those runs. One that the caller does not know of was claimed in a transaction whose
+        answer was lost.
+        """
+        ...
+
+    async def enqueue(
+        self,
+        runs: Sequence[NewRun],
+        now: datetime,
+        *,
+        revision: int,
+        replaced: Sequence[int] = (),
+        cancels: Sequence[int] = (),
+        skips: Sequence[Skip] = (),
+    ) -> list[int] | None:
+        """Insert pending runs of one task, on condition that the task is at `revision`.
+
+        Returns their ids, without those whose (task, slot, attempt) exists; None when the condition
+        does not hold. A manual run whose slot is taken by another manual one moves on by
+        microseconds. `replaced`, `cancels` and `skips` are as for a claim.
+        """
+        ...
+
+    async def cancel(self, run_id: int, now: datetime, by: str) -> Run | None:
+        """End a pending run as cancelled, or ask the owner of a running one to cancel it.
+
+        Returns the run as it was before, or None when there is no such run. An ended run is left as
+        it is.
+        """
+        ...
+
+    async def prune(self, retentions: Sequence[Retention], limit: int) -> int:
+        """Delete ended runs, and skips, that are not to be kept: at most `limit` rows in all.
+        Returns how many rows were deleted.
+        """
+        ...
+
+    async def names_with_history(self, after: str, limit: int) -> list[str]:
+        """Names after `after` of which there are runs, in order, of tasks that exist or did."""
+        ...
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Call `changed`, in the event loop's thread, when another process may have written.
+
+        A hint that may come late or never; the engine polls all the same.
+        """
+        ...

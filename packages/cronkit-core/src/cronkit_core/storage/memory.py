@@ -1,0 +1,505 @@
+"""Everything in dictionaries of one process: the reference for the other storages. Nothing survives
+the process.
+
+No method awaits anything between its first read and its last write, so each is a transaction.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from ..runs import (
+    Finish,
+    LiveRun,
+    NewRun,
+    Run,
+    Skip,
+    Status,
+    Tally,
+    Trigger,
+    cancelled,
+    live_run,
+    tally,
+)
+from ..tasks import TaskRecord
+from .base import (
+    DISABLED,
+    OVERLAP,
+    PAUSED_BY_FAILURES,
+    REMOVED,
+    Claim,
+    Claimed,
+    DueTask,
+    OwedRun,
+    Plan,
+    Report,
+    Retention,
+    RunQuery,
+    SkipQuery,
+    Snapshot,
+    TaskQuery,
+    TaskWrite,
+    Wake,
+)
+from .memory_agenda import Agenda
+from .memory_filters import ended_before, place, run_fits, task_fits
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+class MemoryStorage:
+    """A storage in the memory of this process."""
+
+    precision = MICROSECOND
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, TaskRecord] = {}
+        self._by_id: dict[int, str] = {}
+        self._runs: dict[int, Run] = {}
+        self._task_of: dict[int, int] = {}
+        self._keys: dict[tuple[str, datetime, int, bool], int] = {}
+        self._of_task: defaultdict[str, list[int]] = defaultdict(list)
+        self._live: dict[str, dict[int, None]] = {}
+        self._running: dict[int, None] = {}
+        self._skips: defaultdict[str, list[Skip]] = defaultdict(list)
+        self._slots_due = Agenda(self._slot_is_due)
+        self._runs_due = Agenda(self._run_is_due)
+        self._task_ids = itertools.count(1)
+        self._run_ids = itertools.count(1)
+
+    async def open(self) -> None:
+        """Nothing to do: there is no schema."""
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """There is no other process."""
+
+    # --- tasks
+
+    async def save_tasks(self, writes: Sequence[TaskWrite], now: datetime) -> list[str]:
+        refused = []
+        for write in writes:
+            record = write.record
+            old = self._tasks.get(record.name)
+            if record.revision != (0 if old is None else old.revision):
+                refused.append(record.name)
+                continue
+            if old is None:
+                record = replace(record, id=next(self._task_ids), revision=1)
+                self._by_id[record.id] = record.name
+            else:
+                record = replace(
+                    record,
+                    id=old.id,
+                    revision=old.revision + 1,
+                    last_run_at=old.last_run_at,
+                    last_status=old.last_status,
+                    last_success_at=old.last_success_at,
+                )
+            self._put_task(record)
+            self._add_skips(write.skips)
+            if write.drop_pending is not None:
+                self._drop_pending(record.name, write.drop_pending, now, manual=False)
+        return refused
+
+    async def remove_tasks(self, names: Sequence[str], now: datetime, *, cancel: bool) -> list[str]:
+        removed = []
+        for name in names:
+            record = self._tasks.pop(name, None)
+            if record is None:
+                continue
+            removed.append(name)
+            del self._by_id[record.id]
+            self._drop_pending(name, REMOVED, now, manual=True)
+            if cancel:
+                for run_id in list(self._live.get(name, ())):
+                    self._cancel(self._runs[run_id], now, REMOVED)
+        return removed
+
+    async def tasks(self, query: TaskQuery) -> list[TaskRecord]:
+        names = self._tasks if query.names is None else query.names
+        found = (self._tasks[name] for name in sorted(set(names)) if name in self._tasks)
+        return list(itertools.islice((t for t in found if task_fits(t, query)), query.limit))
+
+    # --- history
+
+    async def runs(self, query: RunQuery) -> list[Run]:
+        ids: Iterable[int]
+        if query.ids is not None:
+            ids = sorted((i for i in set(query.ids) if i in self._runs), reverse=True)
+        elif query.task_name is not None:
+            ids = reversed(self._of_task.get(query.task_name, ()))
+        else:
+            ids = reversed(self._runs)
+        fits = (run for run in map(self._runs.__getitem__, ids) if run_fits(run, query))
+        return list(itertools.islice(fits, query.offset, query.offset + query.limit))
+
+    async def skips(self, query: SkipQuery) -> list[Skip]:
+        found = [
+            skip
+            for skip in self._skips.get(query.task_name, ())
+            if (query.since is None or skip.last_slot >= query.since)
+            and (query.until is None or skip.first_slot <= query.until)
+        ]
+        found.sort(key=lambda skip: skip.last_slot, reverse=True)
+        return found[: query.limit]
+
+    async def counts(self) -> Mapping[str, int]:
+        live = sum(map(len, self._live.values()))
+        running = len(self._running)
+        return {"tasks": len(self._tasks), "pending": live - running, "running": running}
+
+    async def prune(self, retentions: Sequence[Retention], limit: int) -> int:
+        left = limit
+        for rule in retentions:
+            name, before = rule.task_name, rule.before
+            ids = self._of_task.get(name, [])
+            over = 0 if rule.keep is None else len(ids) - rule.keep
+            ended = [i for i in ids if i not in self._live.get(name, ())]
+            doomed = set(ids[: max(over, 0)])
+            doomed |= {i for i in ended if ended_before(self._runs[i], before)}
+            for run_id in [i for i in ended if i in doomed][:left]:
+                self._delete_run(run_id)
+                left -= 1
+            skips = self._skips.get(name, [])
+            for skip in [s for s in skips if before is not None and s.last_slot < before][:left]:
+                skips.remove(skip)
+                left -= 1
+        return limit - left
+
+    async def names_with_history(self, after: str, limit: int) -> list[str]:
+        names = sorted(name for name, ids in self._of_task.items() if ids and name > after)
+        return names[:limit]
+
+    # --- the engine
+
+    async def wake(self, now: datetime, owner: str, full_groups: Sequence[str] = ()) -> Wake:
+        leases = (lease for i in self._running if (lease := self._runs[i].lease_until))
+        earliest = [
+            at
+            for at in (
+                self._slots_due.first(full_groups),
+                self._runs_due.first(full_groups),
+                min(leases, default=None),
+            )
+            if at is not None
+        ]
+        mine = (r for r in map(self._runs.__getitem__, self._running) if r.owner == owner)
+        asked = [run.id for run in mine if run.cancel_requested_by is not None]
+        return Wake(now, min(earliest, default=None), asked)
+
+    async def claim(
+        self,
+        plan: Plan,
+        now: datetime,
+        *,
+        owner: str,
+        lease: timedelta,
+        limit: int,
+        full_groups: Sequence[str] = (),
+    ) -> Claimed:
+        pending = [
+            self._owed(self._runs[run_id]) for run_id in self._runs_due.due(now, limit, full_groups)
+        ]
+        due = [
+            DueTask(self._tasks[name], self._live_runs(name))
+            for name in self._slots_due.due(now, limit - len(pending), full_groups)
+        ]
+        expired = [
+            self._owed(run)
+            for run in map(self._runs.__getitem__, self._running)
+            if run.lease_until is not None and run.lease_until <= now
+        ][:limit]
+        groups = Counter(g for i in self._running if (g := self._runs[i].task_group) is not None)
+        claim = plan(Snapshot(now, due, pending, expired, groups))
+        runs = self._apply(claim, now, owner, now + lease)
+        return Claimed(now, runs, more=len(pending) + len(due) >= limit)
+
+    def _apply(
+        self, claim: Claim, now: datetime, owner: str, lease_until: datetime
+    ) -> list[tuple[Run, int]]:
+        for finish in claim.finishes:
+            self._finish(finish, now)
+        for run_id in claim.replaced:
+            self._delete_run(run_id)
+        for run_id in claim.cancels:
+            self._cancel(self._runs[run_id], now, OVERLAP)
+        for step in claim.advances:
+            record = self._tasks[self._by_id[step.task_id]]
+            self._put_task(
+                replace(
+                    record,
+                    next_slot=step.next_slot,
+                    next_run_at=step.next_run_at,
+                    runs_started=step.runs_started,
+                )
+            )
+        for task_id, reason in claim.broken:
+            self._put_task(replace(self._tasks[self._by_id[task_id]], broken=reason))
+        self._add_skips(claim.skips)
+        for new in claim.waits:
+            self._insert(new)
+        started = [i for new in claim.starts if (i := self._insert(new)) is not None]
+        started += [owed.run.id for owed in claim.resumes]
+        touched = {step.task_id for step in claim.advances}
+        touched |= {self._task_of[run_id] for run_id in started}
+        for task_id in touched:
+            name = self._by_id[task_id]
+            self._tasks[name] = replace(self._tasks[name], revision=self._tasks[name].revision + 1)
+        claimed = []
+        for run_id in started:
+            task_id = self._task_of[run_id]
+            run = replace(
+                self._runs[run_id],
+                status=Status.RUNNING,
+                due_at=None,
+                owner=owner,
+                epoch=self._tasks[self._by_id[task_id]].revision,
+                lease_until=lease_until,
+                started_at=now,
+            )
+            self._put_run(run)
+            claimed.append((run, task_id))
+        for name in {f.task_name for f in claim.finishes} | {w.task_name for w in claim.waits}:
+            self._release(name, now)
+        return claimed
+
+    async def finish(self, finishes: Sequence[Finish], now: datetime) -> list[int]:
+        refused = [finish.run_id for finish in finishes if not self._finish(finish, now)]
+        for name in {finish.task_name for finish in finishes}:
+            self._release(name, now)
+        return refused
+
+    def _finish(self, finish: Finish, now: datetime) -> bool:
+        run = self._runs.get(finish.run_id)
+        if run is None or (run.owner, run.epoch) != (finish.owner, finish.epoch):
+            return False
+        expected = Status.PENDING if finish.owner is None else Status.RUNNING
+        if run.status is not expected:
+            return (run.status, run.reason) == (finish.status, finish.reason)
+        self._put_run(
+            replace(
+                run,
+                status=finish.status,
+                finished_at=finish.finished_at,
+                duration_ms=finish.duration_ms,
+                reason=finish.reason,
+                error_type=finish.error_type,
+                error_message=finish.error_message,
+                error_traceback=finish.error_traceback,
+                output=finish.output,
+                log=finish.log if finish.log is not None else run.log,
+                lease_until=None,
+                due_at=None,
+            )
+        )
+        name = self._by_id.get(finish.task_id)
+        if name is not None:
+            self._note_outcome(self._tasks[name], run, finish, now)
+        return True
+
+    def _note_outcome(self, record: TaskRecord, run: Run, finish: Finish, now: datetime) -> None:
+        """What the end of a run changes in its task."""
+        retry = finish.retry if record.enabled or run.manual else None
+        after = tally(
+            Tally(
+                record.enabled,
+                record.failures,
+                record.last_run_at,
+                record.last_status,
+                record.last_success_at,
+            ),
+            replace(finish, retry=retry),
+        )
+        record = replace(
+            record,
+            revision=record.revision + 1,
+            failures=after.failures,
+            last_run_at=after.last_run_at,
+            last_status=after.last_status,
+            last_success_at=after.last_success_at,
+        )
+        if after.pauses:
+            record = replace(
+                record,
+                enabled=False,
+                paused_at=now,
+                paused_by=PAUSED_BY_FAILURES,
+                paused_note=f"{after.failures} slots failed in a row",
+            )
+        self._put_task(record)
+        if retry is not None:
+            self._insert(retry)
+        if after.pauses:
+            self._drop_pending(record.name, DISABLED, now, manual=False)
+
+    async def renew(
+        self, owner: str, now: datetime, lease: timedelta, reports: Sequence[Report] = ()
+    ) -> list[Run]:
+        for run_id in self._running:
+            if self._runs[run_id].owner == owner:
+                self._runs[run_id] = replace(self._runs[run_id], lease_until=now + lease)
+        for report in reports:
+            run = self._runs.get(report.run_id)
+            if run is None or (run.owner, run.epoch) != (owner, report.epoch):
+                continue
+            if run.status is Status.RUNNING:
+                log = run.log if report.log is None else report.log
+                progress = run.progress if report.progress is None else report.progress
+                self._runs[run.id] = replace(run, log=log, progress=progress)
+        return [self._runs[i] for i in self._running if self._runs[i].owner == owner]
+
+    async def enqueue(
+        self,
+        runs: Sequence[NewRun],
+        now: datetime,
+        *,
+        revision: int,
+        replaced: Sequence[int] = (),
+        cancels: Sequence[int] = (),
+        skips: Sequence[Skip] = (),
+    ) -> list[int] | None:
+        name = self._by_id.get(runs[0].task_id) if runs else None
+        if name is None or self._tasks[name].revision != revision:
+            return None
+        for run_id in replaced:
+            self._delete_run(run_id)
+        for run_id in cancels:
+            self._cancel(self._runs[run_id], now, OVERLAP)
+        self._add_skips(skips)
+        ids = [i for new in runs if (i := self._insert(new)) is not None]
+        self._tasks[name] = replace(self._tasks[name], revision=revision + 1)
+        self._release(name, now)
+        return ids
+
+    async def cancel(self, run_id: int, now: datetime, by: str) -> Run | None:
+        run = self._runs.get(run_id)
+        if run is not None:
+            self._cancel(run, now, by)
+            self._release(run.task_name, now)
+        return run
+
+    # --- rows
+
+    def _cancel(self, run: Run, now: datetime, by: str) -> None:
+        if run.status is Status.RUNNING and run.cancel_requested_by is None:
+            self._runs[run.id] = replace(run, cancel_requested_by=by)
+        elif run.status is Status.PENDING:
+            self._put_run(cancelled(run, now, by))
+
+    def _drop_pending(self, name: str, why: str, now: datetime, *, manual: bool) -> None:
+        for run_id in list(self._live.get(name, ())):
+            run = self._runs[run_id]
+            if run.status is Status.PENDING and (manual or not run.manual):
+                self._put_run(cancelled(run, now, why))
+
+    def _release(self, name: str, now: datetime) -> None:
+        """When no run of the task is running or due, let the oldest waiting one be due."""
+        live = [self._runs[run_id] for run_id in self._live.get(name, ())]
+        if live and all(r.status is Status.PENDING and r.due_at is None for r in live):
+            self._put_run(replace(min(live, key=lambda r: (r.slot, r.id)), due_at=now))
+
+    def _insert(self, new: NewRun) -> int | None:
+        manual = new.triggered_by is Trigger.MANUAL
+        slot = new.slot
+        if manual and new.attempt == 1:
+            while (new.task_name, slot, 1, True) in self._keys:
+                slot += MICROSECOND
+        if (new.task_name, slot, new.attempt, manual) in self._keys:
+            return None
+        run = Run(
+            id=next(self._run_ids),
+            task_name=new.task_name,
+            slot=slot,
+            attempt=new.attempt,
+            status=Status.PENDING,
+            triggered_by=new.triggered_by,
+            scheduled_for=new.scheduled_for,
+            due_at=new.due_at,
+            config=new.config,
+            task_group=new.task_group,
+            priority=new.priority,
+        )
+        self._keys[run.task_name, slot, run.attempt, manual] = run.id
+        self._of_task[run.task_name].append(run.id)
+        self._task_of[run.id] = new.task_id
+        self._put_run(run)
+        return run.id
+
+    def _put_run(self, run: Run) -> None:
+        """Store `run`, and keep what is derived from it in step."""
+        self._runs[run.id] = run
+        if run.status in (Status.PENDING, Status.RUNNING):
+            self._live.setdefault(run.task_name, {})[run.id] = None
+        else:
+            self._forget_live(run)
+        if run.status is Status.RUNNING:
+            self._running[run.id] = None
+        else:
+            self._running.pop(run.id, None)
+        if run.status is Status.PENDING and run.due_at is not None:
+            self._runs_due.add(run.due_at, run.id, run.priority)
+
+    def _forget_live(self, run: Run) -> None:
+        live = self._live.get(run.task_name, {})
+        live.pop(run.id, None)
+        if not live:
+            self._live.pop(run.task_name, None)
+
+    def _delete_run(self, run_id: int) -> None:
+        run = self._runs.pop(run_id)
+        del self._keys[run.task_name, run.slot, run.attempt, run.manual]
+        del self._task_of[run_id]
+        self._of_task[run.task_name].remove(run_id)
+        self._forget_live(run)
+        if not self._of_task[run.task_name]:
+            del self._of_task[run.task_name]
+
+    def _put_task(self, record: TaskRecord) -> None:
+        old = self._tasks.get(record.name)
+        self._tasks[record.name] = record
+        if record.next_run_at is None or (old is not None and place(old) == place(record)):
+            return
+        if record.enabled and record.broken is None:
+            self._slots_due.add(record.next_run_at, record.name, record.priority)
+
+    def _add_skips(self, skips: Iterable[Skip]) -> None:
+        for skip in skips:
+            rows = self._skips[skip.task_name]
+            for i, row in enumerate(rows):
+                if skip.run_id is not None and (row.run_id, row.reason) == (
+                    skip.run_id,
+                    skip.reason,
+                ):
+                    last_slot = max(row.last_slot, skip.last_slot)
+                    rows[i] = replace(row, last_slot=last_slot, count=row.count + skip.count)
+                    break
+            else:
+                rows.append(skip)
+
+    def _live_runs(self, name: str) -> tuple[LiveRun, ...]:
+        runs = (self._runs[run_id] for run_id in self._live.get(name, ()))
+        return tuple(live_run(run) for run in runs)
+
+    def _owed(self, run: Run) -> OwedRun:
+        name = self._by_id.get(self._task_of[run.id])
+        return OwedRun(run, None if name is None else self._tasks[name])
+
+    def _slot_is_due(self, name: str, at: datetime) -> str | bool | None:
+        """The group of the entry, or False when it no longer stands."""
+        record = self._tasks.get(name)
+        if record is None or record.next_run_at != at or not record.enabled or record.broken:
+            return False
+        return record.task_group
+
+    def _run_is_due(self, run_id: int, at: datetime) -> str | bool | None:
+        run = self._runs.get(run_id)
+        if run is None or run.status is not Status.PENDING or run.due_at != at:
+            return False
+        return run.task_group

@@ -1,0 +1,169 @@
+"""A storage in a SQLite file, or in memory, through aiosqlite. Safe for several processes on one
+machine that share the file; not on a network file system, where SQLite's locks do not hold."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+from os import PathLike, fspath
+from typing import Any, Literal, TypeVar
+
+import aiosqlite
+
+from ..errors import StorageError
+from .sqlite_base import SQLStorage, storage_errors
+from .sqlite_edits import Program
+from .sqlite_schema import Rows, migrate
+
+T = TypeVar("T")
+logger = logging.getLogger("cronkit.storage")
+
+
+class SQLiteStorage(SQLStorage):
+    """A storage in the SQLite database at `path`, or in this process's memory for ":memory:".
+
+    The file is in WAL mode. `synchronous` is what it costs to be sure: with "FULL" (the default) a
+    transaction that was answered survives a power cut; with "NORMAL" it survives a crash of the
+    process, but a power cut may undo the last ones, so a slot may run again. `busy_timeout` is how
+    many seconds a writer waits for another process's transaction before it raises StorageError.
+    `prefix` begins the names of the tables.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        busy_timeout: float = 10.0,
+        prefix: str = "cronkit_",
+    ) -> None:
+        super().__init__(prefix)
+        if synchronous not in ("FULL", "NORMAL"):
+            raise ValueError(f"bad synchronous {synchronous!r}: 'FULL' or 'NORMAL'")
+        if not prefix.isidentifier():
+            raise ValueError(f"bad prefix {prefix!r}: letters, digits and underscores")
+        self.path = fspath(path)
+        self._synchronous = synchronous
+        self._busy_timeout = busy_timeout
+        self._writer: aiosqlite.Connection | None = None
+        self._reader: aiosqlite.Connection | None = None
+        self._writing = asyncio.Lock()
+        self._reading = asyncio.Lock()
+
+    async def open(self) -> None:
+        async with self._writing:
+            if self._writer is not None:
+                return
+            with storage_errors(self.path):
+                writer = await self._connect()
+            try:
+                with storage_errors(self.path):
+                    await _transact(writer, migrate(self.programs.prefix, self.path))
+                    if self.path != ":memory:":
+                        self._reader = await self._connect()
+            except BaseException:
+                await writer.close()
+                raise
+            self._writer = writer
+
+    async def _connect(self) -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(
+            self.path, timeout=self._busy_timeout, isolation_level=None
+        )
+        try:
+            await self._use_wal(connection)
+            await connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _use_wal(self, connection: aiosqlite.Connection) -> None:
+        # Changing the mode does not wait for busy_timeout; several processes may start at once.
+        for _ in range(100):
+            try:
+                await connection.execute_fetchall("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                # Taking the write lock waits as long as it is allowed to.
+                await connection.execute_fetchall("BEGIN IMMEDIATE")
+                await connection.execute_fetchall("ROLLBACK")
+        raise StorageError(f"{self.path}: another process keeps the database locked")
+
+    async def close(self) -> None:
+        async with self._writing, self._reading:
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    await connection.close()
+            self._reader = self._writer = None
+
+    async def read(self, program: Program[T]) -> T:
+        # In memory there is one connection, and a reader must not look into a transaction.
+        if self._reader is None:
+            return await self._run(self._writing, self._writer, _drive, program)
+        return await self._run(self._reading, self._reader, _drive, program)
+
+    async def write(self, program: Program[T]) -> T:
+        return await self._run(self._writing, self._writer, _transact, program)
+
+    async def _run(
+        self,
+        lock: asyncio.Lock,
+        connection: aiosqlite.Connection | None,
+        driver: Callable[[aiosqlite.Connection, Program[T]], Awaitable[T]],
+        program: Program[T],
+    ) -> T:
+        if connection is None:
+            raise StorageError(f"{self.path} is not open: call open(), or use `async with`")
+
+        async def locked() -> T:
+            async with lock:
+                with storage_errors(self.path):
+                    return await driver(connection, program)
+
+        # A caller that is cancelled must not leave a transaction half way.
+        work = asyncio.ensure_future(locked())
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            work.add_done_callback(_retrieve)
+            raise
+
+
+async def _transact(connection: aiosqlite.Connection, program: Program[T]) -> T:
+    await connection.execute_fetchall("BEGIN IMMEDIATE")
+    try:
+        result = await _drive(connection, program)
+        await connection.execute_fetchall("COMMIT")
+    except BaseException:
+        # Some errors (a full disk) have rolled back already.
+        if connection.in_transaction:
+            await connection.execute_fetchall("ROLLBACK")
+        raise
+    return result
+
+
+async def _drive(connection: aiosqlite.Connection, program: Program[T]) -> T:
+    rows: Rows = []
+    try:
+        statement = next(program)
+        while True:
+            if statement.many:
+                await connection.executemany(statement.sql, statement.params)
+                rows = []
+            else:
+                found = await connection.execute_fetchall(statement.sql, statement.params)
+                rows = list(found)  # type: ignore[arg-type]  # a Row is a tuple here
+            statement = program.send(rows)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def _retrieve(work: asyncio.Future[Any]) -> None:
+    """Nobody waits for this any more: take note of how it ended all the same."""
+    if not work.cancelled() and (error := work.exception()) is not None:
+        logger.warning("a transaction failed after its caller was cancelled: %s", error)

@@ -1,0 +1,251 @@
+"""The claim: what is due is read, planned and written in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..runs import Run, Status
+from ..tasks import TaskRecord
+from . import sqlite_rows as rows
+from .base import Claim, Claimed, DueTask, OwedRun, Plan, Snapshot
+from .sqlite_edits import ANY, DUE_RUN, DUE_TASK, LIVE, NOT_FULL, Edits, Program
+from .sqlite_rows import RUN_COLUMNS, TASK_COLUMNS, optional_text, text
+from .sqlite_schema import Rows, Statement
+
+
+class Claims(Edits):
+    """The programs that find and take what is due."""
+
+    def claim(
+        self,
+        plan: Plan,
+        now: datetime,
+        *,
+        owner: str,
+        lease: timedelta,
+        limit: int,
+        full_groups: Sequence[str] = (),
+    ) -> Program[Claimed]:
+        snapshot, unreadable = yield from self._snapshot(now, limit, full_groups)
+        claim = plan(snapshot)
+        claim.broken += unreadable
+        yield from self._finish(claim.finishes, now)
+        yield from self._replace(claim.replaced)
+        yield from self._ask_to_cancel(claim.cancels)
+        yield from self._advance(claim)
+        yield from self._add_skips(claim.skips)
+        yield from self._insert(claim.waits)
+        runs = yield from self._start(claim, snapshot, owner, now, now + lease)
+        names = {f.task_name for f in claim.finishes} | {w.task_name for w in claim.waits}
+        yield from self._release(names, now)
+        return Claimed(now, runs, len(snapshot.tasks) + len(snapshot.pending) >= limit)
+
+    def _snapshot(
+        self, now: datetime, limit: int, full_groups: Sequence[str]
+    ) -> Program[tuple[Snapshot, list[tuple[int, str]]]]:
+        at = text(now)
+        full = json.dumps(list(full_groups))
+        pending = yield from self._in_order_of_priority(
+            self.run_rows, (*RUN_COLUMNS, "task_id"), DUE_RUN, "due_at", at, full, limit
+        )
+        due = yield from self._in_order_of_priority(
+            self.task_rows, TASK_COLUMNS, DUE_TASK, "next_run_at", at, full, limit - len(pending)
+        )
+        records = [rows.task_record(row) for row in due]
+        unreadable = [(record.id, record.broken) for record in records if record.broken]
+        records = [record for record in records if not record.broken]
+        live = yield from self._live_runs(records)
+        expired = yield Statement(
+            f"SELECT {', '.join(RUN_COLUMNS)}, task_id FROM {self.run_rows} "
+            "WHERE status = 'running' AND lease_until <= ? ORDER BY lease_until LIMIT ?",
+            (at, limit),
+        )
+        owners = yield from self._records_of({row[-1] for row in (*pending, *expired)})
+        groups = yield Statement(
+            f"SELECT task_group, count(*) FROM {self.run_rows} "
+            "WHERE status = 'running' AND task_group IS NOT NULL GROUP BY task_group"
+        )
+        snapshot = Snapshot(
+            now,
+            [DueTask(record, tuple(live.get(record.name, ()))) for record in records],
+            [OwedRun(rows.run(row[:-1]), owners.get(row[-1])) for row in pending],
+            [OwedRun(rows.run(row[:-1]), owners.get(row[-1])) for row in expired],
+            dict(groups),
+        )
+        return snapshot, unreadable
+
+    def _in_order_of_priority(
+        self,
+        table: str,
+        columns: Sequence[str],
+        condition: str,
+        time: str,
+        at: str,
+        full: str,
+        limit: int,
+    ) -> Program[Rows]:
+        found: Rows = []
+        priorities = yield Statement(
+            f"WITH RECURSIVE {self._priorities('p', table, condition)} "
+            "SELECT v FROM p WHERE v IS NOT NULL"
+        )
+        for (priority,) in priorities:
+            if len(found) < limit:
+                found += yield Statement(
+                    f"SELECT {', '.join(columns)} FROM {table} WHERE {condition} "
+                    f"AND priority = ? AND {time} <= ? AND {NOT_FULL} ORDER BY {time} LIMIT ?",
+                    (priority, at, full, limit - len(found)),
+                )
+        return found
+
+    def _live_runs(self, records: Sequence[TaskRecord]) -> Program[dict[str, list[Any]]]:
+        if not records:
+            return {}
+        found = yield Statement(
+            f"SELECT task_name, id, slot, attempt, status, due_at, triggered_by "
+            f"FROM {self.run_rows} WHERE {LIVE} AND task_name IN {ANY} ORDER BY id",
+            (json.dumps([record.name for record in records]),),
+        )
+        live: dict[str, list[Any]] = {}
+        for name, *row in found:
+            live.setdefault(name, []).append(rows.live_run(row))
+        return live
+
+    def _records_of(self, task_ids: Iterable[int]) -> Program[dict[int, TaskRecord]]:
+        ids = sorted(task_ids)
+        if not ids:
+            return {}
+        found = yield Statement(
+            f"SELECT {', '.join(TASK_COLUMNS)} FROM {self.task_rows} WHERE id IN {ANY}",
+            (json.dumps(ids),),
+        )
+        records = [rows.task_record(row) for row in found]
+        return {record.id: record for record in records}
+
+    def _advance(self, claim: Claim) -> Program[None]:
+        if claim.advances:
+            yield Statement(
+                f"UPDATE {self.task_rows} SET next_slot = ?, next_run_at = ?, runs_started = ?, "
+                "revision = revision + 1 WHERE id = ?",
+                [
+                    (
+                        optional_text(step.next_slot),
+                        optional_text(step.next_run_at),
+                        step.runs_started,
+                        step.task_id,
+                    )
+                    for step in claim.advances
+                ],
+                many=True,
+            )
+        if claim.broken:
+            yield Statement(
+                f"UPDATE {self.task_rows} SET broken = ? WHERE id = ?",
+                [(reason, task_id) for task_id, reason in claim.broken],
+                many=True,
+            )
+
+    def _start(
+        self, claim: Claim, snapshot: Snapshot, owner: str, now: datetime, lease_until: datetime
+    ) -> Program[list[tuple[Run, int]]]:
+        """Insert or take the runs that start; the answer holds those that are really ours."""
+        epochs = {due.record.id: due.record.revision + 1 for due in snapshot.tasks}
+        advanced = {step.task_id for step in claim.advances}
+        resumed = {o.record.id: o.record.revision + 1 for o in claim.resumes if o.record}
+        only_resumed = resumed.keys() - advanced
+        epochs = {**resumed, **epochs}
+        started: list[tuple[Run, int]] = []
+        if claim.starts:
+            first = 1 + (yield from self._last_run_id())
+            for i, new in enumerate(claim.starts, first):
+                run = rows.started(
+                    new,
+                    i,
+                    owner=owner,
+                    epoch=epochs[new.task_id],
+                    lease=lease_until,
+                    now=now,
+                )
+                started.append((run, new.task_id))
+            started = yield from self._insert_running(started, first)
+        if only_resumed:
+            yield Statement(
+                f"UPDATE {self.task_rows} SET revision = revision + 1 WHERE id IN {ANY}",
+                (json.dumps(sorted(only_resumed)),),
+            )
+        if claim.resumes:
+            taken = [
+                replace(
+                    owed.run,
+                    status=Status.RUNNING,
+                    due_at=None,
+                    owner=owner,
+                    epoch=epochs[owed.record.id],
+                    lease_until=lease_until,
+                    started_at=now,
+                )
+                for owed in claim.resumes
+                if owed.record is not None
+            ]
+            yield Statement(
+                f"UPDATE {self.run_rows} SET status = 'running', due_at = NULL, owner = ?, "
+                "epoch = ?, lease_until = ?, started_at = ? WHERE id = ? AND status = 'pending'",
+                [(owner, run.epoch, text(lease_until), text(now), run.id) for run in taken],
+                many=True,
+            )
+            ids = {o.run.id: o.record.id for o in claim.resumes if o.record is not None}
+            started += [(run, ids[run.id]) for run in taken]
+        return started
+
+    def _last_run_id(self) -> Program[int]:
+        found = yield Statement("SELECT seq FROM sqlite_sequence WHERE name = ?", (self.run_rows,))
+        return found[0][0] if found else 0
+
+    def _insert_running(
+        self, started: list[tuple[Run, int]], first: int
+    ) -> Program[list[tuple[Run, int]]]:
+        # One executemany with ids of our own: RETURNING would cost a statement for each run.
+        yield Statement(
+            f"INSERT INTO {self.run_rows} (id, task_id, task_name, slot, attempt, status, "
+            "triggered_by, scheduled_for, owner, epoch, lease_until, started_at, task_group, "
+            "priority) VALUES (?, ?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (task_name, slot, attempt, manual) DO NOTHING",
+            [
+                (
+                    run.id,
+                    task_id,
+                    run.task_name,
+                    text(run.slot),
+                    run.attempt,
+                    run.triggered_by.value,
+                    text(run.scheduled_for),
+                    run.owner,
+                    run.epoch,
+                    optional_text(run.lease_until),
+                    optional_text(run.started_at),
+                    run.task_group,
+                    run.priority,
+                )
+                for run, task_id in started
+            ],
+            many=True,
+        )
+        stored = yield Statement(f"SELECT id FROM {self.run_rows} WHERE id >= ?", (first,))
+        if len(stored) == len(started):
+            return started
+        ids = {run_id for (run_id,) in stored}
+        return [(run, task_id) for run, task_id in started if run.id in ids]
+
+    def _priorities(self, name: str, table: str, condition: str) -> str:
+        """A CTE `name (v)` of the priorities that occur, highest first: one seek of an index each.
+
+        With it, what is due comes in the order of priority and time without being sorted."""
+        return (
+            f"{name} (v) AS (SELECT (SELECT max(priority) FROM {table} WHERE {condition}) "
+            f"UNION ALL SELECT (SELECT max(priority) FROM {table} WHERE {condition} "
+            f"AND priority < {name}.v) FROM {name} WHERE {name}.v IS NOT NULL)"
+        )

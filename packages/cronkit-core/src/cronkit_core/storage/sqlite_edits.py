@@ -1,0 +1,260 @@
+"""What every writing program is made of: edits of rows in the tables of a storage in SQLite.
+
+A program yields each statement and is sent its rows. It does not know who runs it: aiosqlite in
+the core, Datasette's write thread in the adapter. A driver runs a writing program between BEGIN
+IMMEDIATE and COMMIT, so nothing that it has read changes before it writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from ..runs import Finish, NewRun, Skip, Tally, Trigger, tally
+from . import sqlite_rows as rows
+from .base import DISABLED, OVERLAP, PAUSED_BY_FAILURES
+from .sqlite_rows import SKIP_COLUMNS, optional_text, text
+from .sqlite_schema import Rows, Statement
+
+T = TypeVar("T")
+Program = Generator[Statement, Rows, T]
+
+DUE_TASK = "enabled = 1 AND broken IS NULL AND next_run_at IS NOT NULL"
+DUE_RUN = "status = 'pending' AND due_at IS NOT NULL"
+LIVE = "status IN ('pending', 'running')"
+NOT_FULL = "(task_group IS NULL OR task_group NOT IN (SELECT value FROM json_each(?)))"
+ANY = "(SELECT value FROM json_each(?))"
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Edits:
+    """Edits of the tables whose names begin with `prefix`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.task_rows = f"{prefix}tasks"
+        self.run_rows = f"{prefix}runs"
+        self.skip_rows = f"{prefix}skips"
+
+    def _finish(self, finishes: Sequence[Finish], now: datetime) -> Program[list[int]]:
+        if not finishes:
+            return []
+        found = yield Statement(
+            f"SELECT id, owner, epoch, status, reason, manual, log FROM {self.run_rows} "
+            f"WHERE id IN {ANY}",
+            (json.dumps([finish.run_id for finish in finishes]),),
+        )
+        states = {row[0]: row[1:] for row in found}
+        accepted, refused = [], []
+        for finish in finishes:
+            owner, epoch, status, reason, *_ = states.get(finish.run_id, (None, -1, None, None))
+            expected = "pending" if finish.owner is None else "running"
+            if (owner, epoch) != (finish.owner, finish.epoch):
+                refused.append(finish.run_id)
+            elif status == expected:
+                accepted.append(finish)
+            elif (status, reason) != (finish.status, finish.reason):
+                refused.append(finish.run_id)
+        if not accepted:
+            return refused
+        yield Statement(
+            f"UPDATE {self.run_rows} SET status = ?, finished_at = ?, duration_ms = ?, reason = ?, "
+            "error_type = ?, error_message = ?, error_traceback = ?, output = ?, "
+            "log = coalesce(?, log), lease_until = NULL, due_at = NULL "
+            "WHERE id = ? AND epoch = ? AND status IN ('pending', 'running')",
+            [
+                (
+                    f.status.value,
+                    text(f.finished_at),
+                    f.duration_ms,
+                    None if f.reason is None else f.reason.value,
+                    f.error_type,
+                    f.error_message,
+                    f.error_traceback,
+                    f.output,
+                    f.log,
+                    f.run_id,
+                    f.epoch,
+                )
+                for f in accepted
+            ],
+            many=True,
+        )
+        manual = {run_id for run_id, state in states.items() if state[4]}
+        yield from self._note_outcomes(accepted, manual, now)
+        return refused
+
+    def _note_outcomes(
+        self, finishes: Sequence[Finish], manual: set[int], now: datetime
+    ) -> Program[None]:
+        """What the ends of runs change in their tasks, and the retries that follow."""
+        found = yield Statement(
+            f"SELECT id, name, enabled, failures, last_run_at, last_status, last_success_at "
+            f"FROM {self.task_rows} WHERE id IN {ANY}",
+            (json.dumps(sorted({finish.task_id for finish in finishes})),),
+        )
+        names = {row[0]: row[1] for row in found}
+        tallies = {
+            task_id: Tally(
+                bool(enabled), failures, _optional_time(ran), status, _optional_time(succeeded)
+            )
+            for task_id, _, enabled, failures, ran, status, succeeded in found
+        }
+        retries = []
+        for finish in finishes:
+            before = tallies.get(finish.task_id)
+            if before is None:
+                continue
+            if finish.retry is not None and not before.enabled and finish.run_id not in manual:
+                finish = replace(finish, retry=None)
+            if finish.retry is not None:
+                retries.append(finish.retry)
+            tallies[finish.task_id] = tally(before, finish)
+        yield Statement(
+            f"UPDATE {self.task_rows} SET revision = revision + 1, failures = ?, last_run_at = ?, "
+            "last_status = ?, last_success_at = ? WHERE id = ?",
+            [
+                (
+                    t.failures,
+                    optional_text(t.last_run_at),
+                    t.last_status,
+                    optional_text(t.last_success_at),
+                    task_id,
+                )
+                for task_id, t in tallies.items()
+            ],
+            many=True,
+        )
+        yield from self._insert(retries)
+        for task_id, t in tallies.items():
+            if t.pauses:
+                yield Statement(
+                    f"UPDATE {self.task_rows} SET enabled = 0, paused_at = ?, paused_by = ?, "
+                    "paused_note = ? WHERE id = ?",
+                    (
+                        text(now),
+                        PAUSED_BY_FAILURES,
+                        f"{t.failures} slots failed in a row",
+                        task_id,
+                    ),
+                )
+                yield from self._drop_pending(names[task_id], DISABLED, now)
+
+    def _insert(self, runs: Sequence[NewRun]) -> Program[list[int]]:
+        """Insert pending runs; the answer has the ids of those that were not there."""
+        ids = []
+        for new in runs:
+            slot = new.slot
+            manual = new.triggered_by is Trigger.MANUAL
+            if manual and new.attempt == 1:
+                slot = yield from self._free_manual_slot(new.task_name, slot)
+            inserted = yield Statement(
+                f"INSERT INTO {self.run_rows} (task_id, task_name, slot, attempt, status, "
+                "triggered_by, manual, scheduled_for, due_at, config, task_group, priority) "
+                "VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (task_name, slot, attempt, manual) DO NOTHING RETURNING id",
+                (
+                    new.task_id,
+                    new.task_name,
+                    text(slot),
+                    new.attempt,
+                    new.triggered_by.value,
+                    int(manual),
+                    text(new.scheduled_for),
+                    optional_text(new.due_at),
+                    new.config,
+                    new.task_group,
+                    new.priority,
+                ),
+            )
+            ids += [run_id for (run_id,) in inserted]
+        return ids
+
+    def _free_manual_slot(self, name: str, slot: datetime) -> Program[datetime]:
+        while True:
+            taken = yield Statement(
+                f"SELECT 1 FROM {self.run_rows} "
+                "WHERE task_name = ? AND slot = ? AND attempt = 1 AND manual = 1",
+                (name, text(slot)),
+            )
+            if not taken:
+                return slot
+            slot += MICROSECOND
+
+    def _add_skips(self, skips: Iterable[Skip]) -> Program[None]:
+        values = [rows.skip_row(skip) for skip in skips]
+        if values:
+            yield Statement(
+                f"INSERT INTO {self.skip_rows} ({', '.join(SKIP_COLUMNS)}) "
+                f"VALUES ({', '.join('?' * len(SKIP_COLUMNS))}) "
+                "ON CONFLICT (task_name, reason, run_id) WHERE run_id IS NOT NULL DO UPDATE SET "
+                "last_slot = max(last_slot, excluded.last_slot), count = count + excluded.count",
+                values,
+                many=True,
+            )
+
+    def _replace(self, run_ids: Sequence[int]) -> Program[None]:
+        if run_ids:
+            yield Statement(
+                f"DELETE FROM {self.run_rows} WHERE id IN {ANY} AND status = 'pending'",
+                (json.dumps(list(run_ids)),),
+            )
+
+    def _ask_to_cancel(self, run_ids: Sequence[int], by: str = OVERLAP) -> Program[None]:
+        if run_ids:
+            yield Statement(
+                f"UPDATE {self.run_rows} "
+                "SET cancel_requested_by = coalesce(cancel_requested_by, ?) "
+                f"WHERE id IN {ANY} AND status = 'running'",
+                (by, json.dumps(list(run_ids))),
+            )
+
+    def _end_pending(self, run_ids: Sequence[int], by: str, now: datetime) -> Program[None]:
+        if run_ids:
+            yield Statement(
+                f"UPDATE {self.run_rows} SET {_CANCELLED} WHERE id IN {ANY} AND status = 'pending'",
+                (f"cancelled by {by}", text(now), json.dumps(list(run_ids))),
+            )
+
+    def _drop_pending(
+        self, name: str, by: str, now: datetime, *, manual: bool = False
+    ) -> Program[None]:
+        yield Statement(
+            f"UPDATE {self.run_rows} SET {_CANCELLED} WHERE task_name = ? AND {LIVE} "
+            "AND status = 'pending'" + ("" if manual else " AND manual = 0"),
+            (f"cancelled by {by}", text(now), name),
+        )
+
+    def _release(self, names: Iterable[str], now: datetime) -> Program[None]:
+        """Let the oldest waiting run of each task that has nothing running or due be due."""
+        found = yield Statement(
+            f"SELECT task_name, id, slot, status = 'pending' AND due_at IS NULL "
+            f"FROM {self.run_rows} WHERE {LIVE} AND task_name IN {ANY}",
+            (json.dumps(sorted(names)),),
+        )
+        first: dict[str, tuple[str, int]] = {}
+        busy = set()
+        for name, run_id, slot, waiting in found:
+            if waiting:
+                first[name] = min(first.get(name, (slot, run_id)), (slot, run_id))
+            else:
+                busy.add(name)
+        released = [(text(now), run_id) for name, (_, run_id) in first.items() if name not in busy]
+        if released:
+            yield Statement(
+                f"UPDATE {self.run_rows} SET due_at = ? WHERE id = ? AND status = 'pending'",
+                released,
+                many=True,
+            )
+
+
+_CANCELLED = (
+    "status = 'error', reason = 'cancelled', error_message = ?, finished_at = ?, due_at = NULL"
+)
+
+
+def _optional_time(value: str | None) -> datetime | None:
+    return None if value is None else rows.parse(value)

@@ -1,0 +1,141 @@
+"""How records stand in rows of SQLite, and back.
+
+Instants are ISO 8601 text in UTC with six decimals and `+00:00`: the order of such texts is the
+order of the instants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ..runs import LiveRun, NewRun, Reason, Run, Skip, SkipReason, Status, Trigger
+from ..tasks import TaskRecord
+
+TASK_COLUMNS = tuple(f.name for f in fields(TaskRecord))
+RUN_COLUMNS = tuple(f.name for f in fields(Run))
+SKIP_COLUMNS = tuple(f.name for f in fields(Skip))
+
+_TASK_TIMES = tuple(
+    (i, name)
+    for i, name in enumerate(TASK_COLUMNS)
+    if name.endswith("_at") or name in ("next_slot", "schedule_since")
+)
+_RUN_TIMES = tuple(
+    i
+    for i, name in enumerate(RUN_COLUMNS)
+    if name.endswith("_at") or name in ("slot", "scheduled_for", "lease_until")
+)
+_ENABLED = TASK_COLUMNS.index("enabled")
+_STATUS, _TRIGGER, _REASON = map(RUN_COLUMNS.index, ("status", "triggered_by", "reason"))
+_STATUSES = {s.value: s for s in Status}
+_TRIGGERS = {t.value: t for t in Trigger}
+_REASONS: dict[str | None, Reason | None] = {None: None, **{r.value: r for r in Reason}}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def text(instant: datetime) -> str:
+    """`instant`, which is in UTC, as it is stored."""
+    return instant.isoformat(timespec="microseconds")
+
+
+def optional_text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat(timespec="microseconds")
+
+
+def parse(value: str) -> datetime:
+    """The instant that `value` stands for; one without an offset is in UTC. Raises ValueError."""
+    instant = datetime.fromisoformat(value)
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def task_record(row: Sequence[Any]) -> TaskRecord:
+    """The record in a row of TASK_COLUMNS. A time that cannot be read is left out, and `broken`
+    says so: one bad row, written by other hands, must not hide the good ones."""
+    values = list(row)
+    bad = None
+    for i, name in _TASK_TIMES:
+        if (value := values[i]) is not None:
+            try:
+                values[i] = parse(value)
+            except (ValueError, TypeError):
+                bad = f"{name} is not a time: {value!r}"
+                values[i] = _EPOCH if name in ("created_at", "updated_at") else None
+    values[_ENABLED] = bool(values[_ENABLED])
+    record = TaskRecord(*values)
+    return record if bad is None else replace(record, broken=record.broken or bad)
+
+
+def task_row(record: TaskRecord) -> tuple[Any, ...]:
+    """The inverse of `task_record`."""
+    values: list[Any] = [getattr(record, name) for name in TASK_COLUMNS]
+    for i, _ in _TASK_TIMES:
+        values[i] = optional_text(values[i])
+    values[_ENABLED] = int(values[_ENABLED])
+    return tuple(values)
+
+
+def run(row: Sequence[Any]) -> Run:
+    """The run in a row of RUN_COLUMNS."""
+    values = list(row)
+    for i in _RUN_TIMES:
+        if (value := values[i]) is not None:
+            values[i] = parse(value)
+    values[_STATUS] = _STATUSES[values[_STATUS]]
+    values[_TRIGGER] = _TRIGGERS[values[_TRIGGER]]
+    values[_REASON] = _REASONS[values[_REASON]]
+    return Run(*values)
+
+
+def live_run(row: Sequence[Any]) -> LiveRun:
+    """The live run in a row of id, slot, attempt, status, due_at, triggered_by."""
+    run_id, slot, attempt, status, due_at, trigger = row
+    running = status == "running"
+    waiting = not running and due_at is None
+    return LiveRun(run_id, parse(slot), attempt, running, waiting, _TRIGGERS[trigger])
+
+
+def skip(row: Sequence[Any]) -> Skip:
+    """The skip in a row of SKIP_COLUMNS."""
+    name, first, last, count, reason, recorded_at, run_id, note = row
+    return Skip(
+        name, parse(first), parse(last), count, SkipReason(reason), parse(recorded_at), run_id, note
+    )
+
+
+def skip_row(skip: Skip) -> tuple[Any, ...]:
+    """The inverse of `skip`."""
+    return (
+        skip.task_name,
+        text(skip.first_slot),
+        text(skip.last_slot),
+        skip.count,
+        skip.reason.value,
+        text(skip.recorded_at),
+        skip.run_id,
+        skip.note,
+    )
+
+
+def started(
+    new: NewRun, run_id: int, *, owner: str, epoch: int, lease: datetime, now: datetime
+) -> Run:
+    """`new` as it runs from `now` on."""
+    return Run(
+        id=run_id,
+        task_name=new.task_name,
+        slot=new.slot,
+        attempt=new.attempt,
+        status=Status.RUNNING,
+        triggered_by=new.triggered_by,
+        scheduled_for=new.scheduled_for,
+        owner=owner,
+        epoch=epoch,
+        lease_until=lease,
+        started_at=now,
+        config=new.config,
+        task_group=new.task_group,
+        priority=new.priority,
+    )

@@ -1,0 +1,75 @@
+"""What users test with. Names load when they are asked for: the strategies need hypothesis
+(`cronkit-core[testing]`), the rest nothing but the standard library."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .oracle import (
+        oracle_cron_next,
+        oracle_rrule_next,
+        reference_next_after,
+        reference_slots,
+    )
+    from .strategies import (
+        CRON_FEATURES,
+        cron_expressions,
+        instants,
+        instants_near_transitions,
+        intervals,
+        rrules,
+        schedules,
+        timezones,
+    )
+    from .zones import Transition, interesting_zones, transitions
+
+__all__ = [
+    "CRON_FEATURES",
+    "Transition",
+    "cron_expressions",
+    "instants",
+    "instants_near_transitions",
+    "interesting_zones",
+    "intervals",
+    "oracle_cron_next",
+    "oracle_rrule_next",
+    "reference_next_after",
+    "reference_slots",
+    "rrules",
+    "schedules",
+    "timezones",
+    "transitions",
+]
+
+_MODULES = {
+    "CRON_FEATURES": "strategies",
+    "Transition": "zones",
+    "cron_expressions": "strategies",
+    "instants": "strategies",
+    "instants_near_transitions": "strategies",
+    "interesting_zones": "zones",
+    "intervals": "strategies",
+    "oracle_cron_next": "oracle",
+    "oracle_rrule_next": "oracle",
+    "reference_next_after": "oracle",
+    "reference_slots": "oracle",
+    "rrules": "strategies",
+    "schedules": "strategies",
+    "timezones": "strategies",
+    "transitions": "zones",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

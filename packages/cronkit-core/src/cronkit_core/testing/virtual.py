@@ -1,0 +1,107 @@
+"""A clock that moves only when it is told to, and a way to run a scheduler on it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
+
+from ..errors import NaiveDatetime
+from ..scheduler import Scheduler
+
+ROUNDS = 25
+
+
+class VirtualClock:
+    """A `Clock` whose time stands still until `advance` or `run_until` moves it.
+
+    `jump` moves the wall clock alone, as an operator does who sets it, or a machine that wakes up.
+    """
+
+    def __init__(self, start: datetime = datetime(2027, 1, 1, tzinfo=UTC)) -> None:
+        if start.tzinfo is None:
+            raise NaiveDatetime("start", start)
+        self._wall = start.astimezone(UTC)
+        self._monotonic = 0.0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    def now(self) -> datetime:
+        return self._wall
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        await self._timer(seconds)
+
+    async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
+        if event.is_set():
+            return True
+        if seconds is None:
+            await event.wait()
+            return True
+        timer = self._timer(seconds)
+        waiter = asyncio.ensure_future(event.wait())
+        try:
+            await asyncio.wait((timer, waiter), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            waiter.cancel()
+        return event.is_set()
+
+    def _timer(self, seconds: float) -> asyncio.Future[None]:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heappush(self._sleepers, (self._monotonic + max(seconds, 0.0), next(self._order), done))
+        return done
+
+    def next_timer(self) -> float | None:
+        """Seconds until the next sleeper wakes, or None when nobody sleeps."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heappop(self._sleepers)
+        return max(self._sleepers[0][0] - self._monotonic, 0.0) if self._sleepers else None
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass, and wake who slept until then. Others run when the caller awaits."""
+        self._monotonic += seconds
+        self._wall += timedelta(seconds=seconds)
+        while self._sleepers and self._sleepers[0][0] <= self._monotonic:
+            _, _, done = heappop(self._sleepers)
+            if not done.done():
+                done.set_result(None)
+
+    def jump(self, to: datetime) -> None:
+        """Set the wall clock. Nobody wakes, and no time has passed."""
+        self._wall = to.astimezone(UTC)
+
+
+async def settle(*schedulers: Scheduler) -> None:
+    """Return when the schedulers have done all that is to be done at this instant.
+
+    A handler that awaits something else than the virtual clock counts as one that goes on.
+    """
+    quiet = 0
+    while quiet < ROUNDS:
+        await asyncio.sleep(0)
+        quiet = quiet + 1 if all(map(_is_idle, schedulers)) else 0
+
+
+def _is_idle(scheduler: Scheduler) -> bool:
+    engine = scheduler.engine
+    return engine is None or (engine.idle and engine.threads.busy == engine.threads.stuck)
+
+
+async def run_until(instant: datetime, *schedulers: Scheduler) -> None:
+    """Let the schedulers, which share one VirtualClock and are started, work until `instant`.
+
+    Returns when everything that is due at or before it is done.
+    """
+    clock = schedulers[0].clock
+    if not isinstance(clock, VirtualClock):
+        raise TypeError(f"run_until needs a VirtualClock, not {type(clock).__name__}")
+    await settle(*schedulers)
+    while (left := (instant - clock.now()).total_seconds()) > 0:
+        timer = clock.next_timer()
+        clock.advance(left if timer is None else min(left, timer))
+        await settle(*schedulers)

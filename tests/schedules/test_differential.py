@@ -1,0 +1,301 @@
+"""The engines against independent implementations: the reference oracle of `cronkit_core.testing`
+everywhere, croniter, cronsim and python-dateutil where they are right.
+
+Their known errors are listed beside the code that leaves them out, a line of reason each.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import pytest
+from croniter import CroniterError, croniter
+from cronsim import CronSim, CronSimError
+from dateutil.rrule import rrulestr
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from cronkit_core.schedules import parse_schedule
+from cronkit_core.schedules.cron import CronSchedule
+from cronkit_core.testing import (
+    CRON_FEATURES,
+    cron_expressions,
+    instants,
+    instants_near_transitions,
+    oracle_cron_next,
+    oracle_rrule_next,
+    reference_next_after,
+    reference_slots,
+    rrules,
+    schedules,
+    timezones,
+    transitions,
+)
+
+MANY = settings(max_examples=settings().max_examples * 4)
+SECOND = timedelta(seconds=1)
+
+policies = st.fixed_dictionaries(
+    {},
+    optional={
+        "days": st.sampled_from(("either", "both")),
+        "gap": st.sampled_from(("skip", "after")),
+        "overlap": st.sampled_from(("first", "both")),
+    },
+)
+
+
+def until(schedule, start: datetime, end: datetime, n: int) -> list[datetime]:
+    """The first `n` slots after `start` and up to `end`."""
+    return list(islice(schedule.between(start, end), n))
+
+
+# The oracle
+
+
+@MANY
+@given(cron_expressions(), timezones(), policies, st.data())
+def test_cron_agrees_with_the_oracle_near_transitions(expression, zone, options, data) -> None:
+    after = data.draw(instants_near_transitions(zone), "after")
+    spec = {"cron": expression, **options}
+    schedule = parse_schedule(spec, zone)
+    expected = list(islice(reference_slots(spec, zone, after, after + timedelta(days=3)), 6))
+    assert until(schedule, after, after + timedelta(days=3), 6) == expected
+
+
+@given(cron_expressions(), timezones(), policies, instants())
+def test_cron_agrees_with_the_oracle_anywhere(expression, zone, options, after) -> None:
+    spec = {"cron": expression, **options}
+    expected = reference_next_after(spec, zone, after, timedelta(days=400))
+    slot = parse_schedule(spec, zone).next_after(after)
+    if expected is None:
+        assert slot is None or slot > after + timedelta(days=400)
+    else:
+        assert slot == expected
+
+
+@MANY
+@given(timezones(), st.data())
+def test_rrule_agrees_with_the_oracle_near_transitions(zone, data) -> None:
+    text = data.draw(rrules(zones=st.just(zone)), "rule")
+    after = data.draw(instants_near_transitions(zone), "after")
+    _, end = span = (after, after + timedelta(days=3))
+    assume("COUNT" not in text)
+    expected = list(islice(reference_slots(text, None, *span), 6))
+    assert until(parse_schedule(text), after, end, 6) == expected
+
+
+@MANY
+@given(rrules(), st.timedeltas(timedelta(days=-2), timedelta(days=500)))
+def test_rrule_agrees_with_the_oracle_from_its_start_on(text, delay) -> None:
+    schedule = parse_schedule(text)
+    start = parse_schedule(text).next_after(datetime(1980, 1, 1, tzinfo=UTC))
+    after = (start or datetime(2000, 1, 1, tzinfo=UTC)) + delay
+    daily = re.search(r"FREQ=(HOURLY|MINUTELY|SECONDLY)", text) is None
+    end = after + timedelta(days=800 if daily else 5)
+    expected = list(islice(reference_slots(text, None, after, end), 6))
+    assert until(schedule, after, end, 6) == expected
+
+
+@given(schedules(), timezones(), st.data())
+def test_every_spec_agrees_with_the_oracle(spec, zone, data) -> None:
+    near = instants_near_transitions(zone)
+    after = data.draw(st.one_of(near, instants()), "after")
+    end = after + timedelta(days=2)
+    expected = list(islice(reference_slots(spec, zone, after, end), 5))
+    assert until(parse_schedule(spec, zone), after, end, 5) == expected
+
+
+# Debian's cron, run on a simulated clock, answered so; it shares no code with the oracle either.
+DEBIAN = [
+    # Berlin: the fixed 02:30 runs at the end of the gap, and once in the overlap.
+    ("30 2 * * *", "Europe/Berlin", "2025-03-30T00:30Z", "2025-03-30T01:00Z"),
+    ("30 2 * * *", "Europe/Berlin", "2025-10-26T00:30Z", "2025-10-27T01:30Z"),
+    # Riga: what a wildcard names in the gap does not exist.
+    ("*/30 3 * * *", "Europe/Riga", "2012-03-24T23:30Z", "2012-03-26T00:00Z"),
+    # Casey: back by three hours, and forward by three, which is a correction.
+    ("42 22 * * *", "Antarctica/Casey", "2021-03-13T11:42Z", "2021-03-14T14:42Z"),
+    ("28 0 * * *", "Antarctica/Casey", "2016-10-21T14:00Z", "2016-10-22T13:28Z"),
+    # Apia: the day begins at 04:00 for 03:00; 30 December 2011 was left out.
+    ("6,9,58 3,4,5 * * *", "Pacific/Apia", "2016-09-24T12:00Z", "2016-09-24T14:00Z"),
+    ("19,30,54 0-3 * * */4", "Pacific/Apia", "2010-09-25T10:00Z", "2010-09-26T11:00Z"),
+]
+
+
+@pytest.mark.parametrize(("expression", "zone", "after", "expected"), DEBIAN)
+def test_the_oracle_answers_what_debians_cron_answers(expression, zone, after, expected) -> None:
+    start, slot = datetime.fromisoformat(after), datetime.fromisoformat(expected)
+    assert oracle_cron_next(expression, zone, start) == slot
+    assert CronSchedule.parse(expression, zone).next_after(start) == slot
+
+
+def test_the_oracle_reads_rules_without_dtstart_from_1970() -> None:
+    after = datetime(2027, 1, 1, tzinfo=UTC)
+    slot = oracle_rrule_next("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO", "UTC", after)
+    assert slot == datetime(2027, 1, 11, tzinfo=UTC)
+
+
+def test_the_oracle_ends_at_its_horizon_and_refuses_what_it_does_not_read() -> None:
+    after = datetime(2027, 1, 1, tzinfo=UTC)
+    assert oracle_cron_next("0 0 30 2 *", "UTC", after) is None
+    assert oracle_cron_next("0 0 1 6 *", "UTC", after, horizon=timedelta(days=30)) is None
+    with pytest.raises(ValueError, match="'h'"):
+        oracle_cron_next("H 0 * * *", "UTC", after)
+    with pytest.raises(ValueError, match="aware"):
+        oracle_cron_next("0 0 * * *", "UTC", after.replace(tzinfo=None))
+    with pytest.raises(ValueError, match="calendar"):
+        reference_next_after({"calendar": "daily"}, None, after)
+
+
+# croniter and cronsim
+
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec"
+WEEKDAYS = "sun mon tue wed thu fri sat"
+NAMES = {name: str(n) for n, name in enumerate(MONTHS.split(" "), 1)}
+NAMES |= {name: str(n) for n, name in enumerate(WEEKDAYS.split(" "))}
+
+
+def ranges(expression: str) -> list[tuple[int, int, bool]]:
+    """Each range in `expression`: from, to, whether it has a step."""
+    plain = re.sub("[a-z]{3}", lambda name: NAMES.get(name[0], name[0]), expression.lower())
+    found = re.findall(r"(?<![\w-])(\d+)-(\d+)(/\d+)?", plain)
+    return [(int(a), int(b), bool(step)) for a, b, step in found]
+
+
+def day_fields(expression: str) -> list[str]:
+    fields = expression.split()
+    return [fields[-3], fields[-1]] if len(fields) > 1 else []
+
+
+def croniter_errs(expression: str) -> bool:
+    """Where croniter 7.0 has another reading."""
+    days = day_fields(expression)
+    return (
+        # `8-8` is the whole field to it.
+        any(a == b for a, b, _ in ranges(expression))
+        # In `22-2/3` its steps start over at the field's beginning.
+        or any(a > b and step for a, b, step in ranges(expression))
+        # `*/2` in a day field restricts, so that either field matches.
+        or any(day.startswith("*/") for day in days)
+        # A list that starts with `*` does not, as `*` does not.
+        or any(day.startswith("*,") for day in days)
+    )
+
+
+def cronsim_errs(expression: str) -> bool:
+    """Where cronsim 2.8 has another reading."""
+    # `8-8/2` is `8/2` to it: from 8 to the field's end.
+    return any(a == b and step for a, b, step in ranges(expression))
+
+
+CRONITER_READS = CRON_FEATURES - {
+    "hash",
+    "weekday",  # `expand` drops W
+    "seconds",  # seconds are last
+    "years",  # as above
+    "question",  # `?` restricts the day of the month
+    "last",  # L-3, 5L and friL are errors
+}
+CRONSIM_READS = CRON_FEATURES - {
+    "hash",
+    "weekday",  # 15W is an error
+    "years",
+    "question",
+    "macros",
+    "wrapping",
+}
+A_DECADE = instants(datetime(2015, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
+
+
+def away_from_transitions(zone: str, start: datetime, end: datetime) -> bool:
+    """No change of the clock from two days before `start` to two days after `end`: cronsim answers
+    with times in the past inside a repeated hour, croniter adds runs there and at a gap's end."""
+    margin = timedelta(days=2)
+    return not any(start - margin < t.instant < end + margin for t in transitions(zone))
+
+
+@MANY
+@given(cron_expressions(CRONITER_READS), timezones(), A_DECADE)
+def test_cron_agrees_with_croniter(expression, zone, after) -> None:
+    assume(not croniter_errs(expression))
+    after = after.replace(microsecond=0)
+    slots = CronSchedule.parse(expression, zone).upcoming(after, 3)
+    assume(slots and away_from_transitions(zone, after, slots[-1]))
+    try:
+        witness = croniter(expression, after.astimezone(ZoneInfo(zone)))
+        expected = [witness.get_next(datetime) for _ in slots]
+    except CroniterError:
+        return
+    assert slots == expected
+
+
+@MANY
+@given(cron_expressions(CRONSIM_READS), timezones(), A_DECADE)
+def test_cron_agrees_with_cronsim(expression, zone, after) -> None:
+    assume(not cronsim_errs(expression))
+    after = after.replace(microsecond=0)
+    slots = CronSchedule.parse(expression, zone).upcoming(after, 3)
+    assume(slots and away_from_transitions(zone, after, slots[-1]))
+    try:
+        witness = CronSim(expression, after.astimezone(ZoneInfo(zone)))
+    except CronSimError:
+        return
+    assert slots == list(islice(witness, len(slots)))
+
+
+@given(cron_expressions(CRONSIM_READS), A_DECADE)
+def test_cron_agrees_with_cronsim_backwards(expression, before) -> None:
+    assume(not cronsim_errs(expression))
+    before = before.replace(microsecond=0)
+    try:
+        witness = CronSim(expression, before, reverse=True)
+    except CronSimError:
+        return
+    assert CronSchedule.parse(expression).previous_before(before) == next(witness)
+
+
+# python-dateutil
+
+
+def dateutil_errs(text: str) -> bool:
+    """Where python-dateutil 4.0 has another reading of a rule."""
+    by_day = re.search(r"BYDAY=([^;\n]*)", text)
+    days = by_day[1].split(",") if by_day else []
+    numbered = [day for day in days if len(day) > 2]
+    return (
+        # `BYDAY=1MO,TU` yields nothing.
+        0 < len(numbered) < len(days)
+        # Without BYDAY it takes every day of the week, not that of DTSTART.
+        or ("BYWEEKNO" in text and not days)
+    )
+
+
+@MANY
+@given(rrules(frequencies=("DAILY", "WEEKLY", "MONTHLY", "YEARLY"), zones=st.just("UTC")))
+@example("DTSTART:20240131T090000Z\nRRULE:FREQ=MONTHLY;COUNT=4")
+@example("DTSTART:20240229T090000Z\nRRULE:FREQ=YEARLY;COUNT=3")
+def test_rrule_agrees_with_dateutil(text) -> None:
+    assume(not dateutil_errs(text))
+    start = datetime.strptime(
+        re.search(r"DTSTART:(\d{8}T\d{6})", text)[1] + "+0000", "%Y%m%dT%H%M%S%z"
+    )
+    end = start + timedelta(days=1500)
+    witness = rrulestr(text).between(start - SECOND, end, inc=True)
+    schedule = parse_schedule(text)
+    assert list(schedule.between(start - SECOND, end)) == witness
+    assert schedule.count_between(start - SECOND, end) == len(witness)
+
+
+@given(rrules(frequencies=("HOURLY", "MINUTELY", "SECONDLY"), zones=st.just("UTC")))
+def test_rrule_agrees_with_dateutil_within_a_day(text) -> None:
+    start = datetime.strptime(
+        re.search(r"DTSTART:(\d{8}T\d{6})", text)[1] + "+0000", "%Y%m%dT%H%M%S%z"
+    )
+    assume(not dateutil_errs(text))
+    # A rule whose limits miss the span would walk second by second to the year 9999.
+    end = start + timedelta(days=1)
+    bounded = re.sub(r";(UNTIL|COUNT)=[^;\n]*", "", text)
+    bounded += f";UNTIL={end:%Y%m%dT%H%M%SZ}"
+    witness = list(islice(rrulestr(bounded), 20))
+    assert parse_schedule(bounded).upcoming(start - SECOND, 20) == witness
