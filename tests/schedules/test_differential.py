@@ -86,14 +86,13 @@ def test_rrule_agrees_with_the_oracle_near_transitions(zone, data) -> None:
     assert until(parse_schedule(text), after, end, 6) == expected
 
 
-@MANY
 @given(rrules(), st.timedeltas(timedelta(days=-2), timedelta(days=500)))
 def test_rrule_agrees_with_the_oracle_from_its_start_on(text, delay) -> None:
     schedule = parse_schedule(text)
     start = parse_schedule(text).next_after(datetime(1980, 1, 1, tzinfo=UTC))
     after = (start or datetime(2000, 1, 1, tzinfo=UTC)) + delay
     daily = re.search(r"FREQ=(HOURLY|MINUTELY|SECONDLY)", text) is None
-    end = after + timedelta(days=800 if daily else 5)
+    end = after + timedelta(days=800 if daily else 1)
     expected = list(islice(reference_slots(text, None, after, end), 6))
     assert until(schedule, after, end, 6) == expected
 
@@ -180,6 +179,8 @@ def croniter_errs(expression: str) -> bool:
         or any(day.startswith("*/") for day in days)
         # A list that starts with `*` does not, as `*` does not.
         or any(day.startswith("*,") for day in days)
+        # Where the day of the week has a `#`, a day must match both fields.
+        or any("#" in day for day in days)
     )
 
 
@@ -271,31 +272,40 @@ def dateutil_errs(text: str) -> bool:
     )
 
 
+def dtstart(text: str) -> datetime:
+    """The DTSTART of a rule in UTC."""
+    return datetime.fromisoformat(re.search(r"DTSTART:(\w+)", text)[1])
+
+
+DAILY_AND_COARSER = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
+
+
 @MANY
-@given(rrules(frequencies=("DAILY", "WEEKLY", "MONTHLY", "YEARLY"), zones=st.just("UTC")))
+@given(rrules(frequencies=DAILY_AND_COARSER, zones=st.just("UTC")))
 @example("DTSTART:20240131T090000Z\nRRULE:FREQ=MONTHLY;COUNT=4")
 @example("DTSTART:20240229T090000Z\nRRULE:FREQ=YEARLY;COUNT=3")
 def test_rrule_agrees_with_dateutil(text) -> None:
     assume(not dateutil_errs(text))
-    start = datetime.strptime(
-        re.search(r"DTSTART:(\d{8}T\d{6})", text)[1] + "+0000", "%Y%m%dT%H%M%S%z"
-    )
+    start = dtstart(text)
     end = start + timedelta(days=1500)
+    # It walks to the year 9999 before it knows that a rule never matches.
+    if "COUNT" in text:
+        assume(parse_schedule(text).next_after(start))
+    elif "UNTIL" not in text:
+        text += f";UNTIL={end:%Y%m%dT%H%M%SZ}"
     witness = rrulestr(text).between(start - SECOND, end, inc=True)
     schedule = parse_schedule(text)
     assert list(schedule.between(start - SECOND, end)) == witness
     assert schedule.count_between(start - SECOND, end) == len(witness)
 
 
-@given(rrules(frequencies=("HOURLY", "MINUTELY", "SECONDLY"), zones=st.just("UTC")))
-def test_rrule_agrees_with_dateutil_within_a_day(text) -> None:
-    start = datetime.strptime(
-        re.search(r"DTSTART:(\d{8}T\d{6})", text)[1] + "+0000", "%Y%m%dT%H%M%S%z"
-    )
-    assume(not dateutil_errs(text))
-    # A rule whose limits miss the span would walk second by second to the year 9999.
-    end = start + timedelta(days=1)
-    bounded = re.sub(r";(UNTIL|COUNT)=[^;\n]*", "", text)
-    bounded += f";UNTIL={end:%Y%m%dT%H%M%SZ}"
-    witness = list(islice(rrulestr(bounded), 20))
-    assert parse_schedule(bounded).upcoming(start - SECOND, 20) == witness
+@given(rrules(frequencies=("HOURLY", "MINUTELY", "SECONDLY"), zones=st.just("UTC"), ends=False))
+def test_rrule_agrees_with_dateutil_within_hours(text) -> None:
+    start = dtstart(text)
+    text += f";UNTIL={start + timedelta(hours=8):%Y%m%dT%H%M%SZ}"
+    try:
+        witness = list(islice(rrulestr(text), 20))
+    except ValueError as error:
+        assert "empty set" in str(error)  # noqa: PT017 - it knows at once that none matches
+        witness = []
+    assert parse_schedule(text).upcoming(start - SECOND, 20) == witness

@@ -290,7 +290,7 @@ HARD = [
     "DTSTART:20200101T000000Z\nRRULE:FREQ=MONTHLY;BYDAY=MO;BYSETPOS=6",
     "DTSTART:20200101T000000Z\nRRULE:FREQ=YEARLY;BYYEARDAY=366;BYDAY=MO;INTERVAL=3",
     {"any": ["0 0 30 2 *", "0 0 31 4 *"]},
-    {"schedule": "0 0 * * *", "except": [{"from": "2020-01-01"}]},
+    {"schedule": "0 0 * * *", "except": [{"from": "2020-01-01", "to": "9999-12-30"}]},
     {"schedule": "* * * * *", "except": ["0-59 * * * *"]},
     {"schedule": "* * * * * *", "except": ["* * * * * *"]},
     {"schedule": "0 12 * * *", "except": ["0 */2 * * *"]},

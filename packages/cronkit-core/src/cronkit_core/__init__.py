@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .retry import RetryPolicy
     from .runs import Reason, Run, Skip, SkipReason, Status, Trigger
     from .scheduler import Scheduler, SchedulerStatus
-    from .schedules import Schedule, Warning, lint, parse_crontab, parse_schedule
+    from .schedules import Schedule, lint, parse_crontab, parse_schedule
     from .storage.base import RunQuery, SkipQuery, Storage, TaskQuery
     from .storage.memory import MemoryStorage
     from .storage.postgres import PostgresStorage
@@ -78,7 +78,6 @@ _HOME = {
     "Trigger": "runs",
     # Schedules
     "Schedule": "schedules",
-    "Warning": "schedules",
     "lint": "schedules",
     "parse_crontab": "schedules",
     "parse_schedule": "schedules",
@@ -175,7 +174,6 @@ __all__ = [
     "TaskTriggered",
     "TaskUpdated",
     "Trigger",
-    "Warning",
     "current_run",
     "lint",
     "parse_crontab",

@@ -10,6 +10,7 @@ from typing import Any
 
 from .definition import (
     DEFAULTS,
+    UNREADABLE,
     check_config,
     check_name,
     decode_leniently,
@@ -266,7 +267,7 @@ def _policies(record: TaskRecord) -> Policies:
             record.task_group,
             record.priority,
         )
-    except (ValueError, TypeError):
+    except UNREADABLE:
         return DEFAULTS
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from .definition import dump_json
+from .definition import dump_json, storable
 from .runs import Run, Trigger
 from .tasks import Task
 
@@ -24,14 +26,18 @@ _current: ContextVar[ActiveRun] = ContextVar("cronkit_run")
 class Retry(Exception):
     """Raised by a handler: this attempt failed, try again after so many seconds.
 
-    It counts as a retry like any other; when the policy allows none, the slot has failed.
+    It counts as a retry like any other; when the policy allows none, the slot has failed. `after`
+    is seconds or a timedelta.
     """
 
-    def __init__(self, message: str = "the handler asked for a retry", *, after: float) -> None:
+    def __init__(
+        self, message: str = "the handler asked for a retry", *, after: float | timedelta
+    ) -> None:
         super().__init__(message)
-        if not 0 <= after < float("inf"):
+        seconds = after.total_seconds() if isinstance(after, timedelta) else after
+        if not 0 <= seconds < math.inf:
             raise ValueError(f"bad after {after!r}: seconds, 0 or more")
-        self.after = after
+        self.after = seconds
 
 
 class Fail(Exception):
@@ -58,6 +64,7 @@ class ActiveRun:
         """When the task last ended well (UTC), or None."""
         self.epoch = run.epoch
         """Grows with each claim of the task: a fencing token for what is written elsewhere."""
+        self._lock = threading.Lock()
         self._lines: deque[str] = deque(maxlen=MAX_LOG_LINES)
         self._dropped = 0
         self._progress: str | None = None
@@ -75,9 +82,11 @@ class ActiveRun:
 
     def log(self, message: str) -> None:
         """Add a line to the run's log. The last 1,000 are kept."""
-        if len(self._lines) == MAX_LOG_LINES:
-            self._dropped += 1
-        self._lines.append(str(message).replace("\0", "\ufffd")[:MAX_LOG_LINE])
+        line = storable(str(message)[:MAX_LOG_LINE])
+        with self._lock:
+            if len(self._lines) == MAX_LOG_LINES:
+                self._dropped += 1
+            self._lines.append(line)
         self._unreported = True
 
     async def progress(
@@ -90,11 +99,11 @@ class ActiveRun:
         self, done: float, total: float | None = None, message: str | None = None
     ) -> None:
         """`progress` for sync handlers."""
-        report: dict[str, Any] = {"done": done}
+        report: dict[str, Any] = {"done": _finite("done", done)}
         if total is not None:
-            report["total"] = total
+            report["total"] = _finite("total", total)
         if message is not None:
-            report["message"] = str(message)[:MAX_PROGRESS_MESSAGE]
+            report["message"] = storable(str(message)[:MAX_PROGRESS_MESSAGE])
         self._progress = dump_json(report)
         self._unreported = True
 
@@ -106,10 +115,12 @@ class ActiveRun:
 
     def log_text(self) -> str | None:
         """The log so far; None when there is none."""
-        if not self._lines:
+        with self._lock:
+            lines = list(self._lines)
+        if not lines:
             return None
         head = [f"... {self._dropped} earlier lines were dropped"] if self._dropped else []
-        return "\n".join([*head, *self._lines])
+        return "\n".join([*head, *lines])
 
     def take_report(self) -> tuple[str | None, str | None] | None:
         """Progress and log, if either changed since the last call."""
@@ -135,7 +146,13 @@ def enter(run: ActiveRun) -> None:
     _current.set(run)
 
 
-class CaptureHandler(logging.Handler):
+def _finite(what: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"bad {what} {value!r} of a progress: a finite number")
+    return value
+
+
+class _Capture(logging.Handler):
     """Copies what a handler's code logs, through the standard `logging`, to its run."""
 
     def __init__(self) -> None:
@@ -144,5 +161,32 @@ class CaptureHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         run = _current.get(None)
-        if run is not None and not record.name.startswith("cronkit."):
+        if run is None or record.name.startswith("cronkit."):
+            return
+        try:
             run.log(self.format(record))
+        except Exception:  # noqa: BLE001  # a bad log call is reported as logging does, not raised
+            self.handleError(record)
+
+
+_capture = _Capture()
+_capturing = 0
+
+
+@contextmanager
+def captured_logging() -> Iterator[None]:
+    """While this lasts, what handlers log in this process goes to their runs too.
+
+    It is attached once, however many schedulers are at work.
+    """
+    global _capturing  # noqa: PLW0603
+    root = logging.getLogger()
+    if _capturing == 0:
+        root.addHandler(_capture)
+    _capturing += 1
+    try:
+        yield
+    finally:
+        _capturing -= 1
+        if _capturing == 0:
+            root.removeHandler(_capture)

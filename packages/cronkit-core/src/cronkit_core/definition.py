@@ -4,8 +4,8 @@ back. What passes here can be stored faithfully by every storage."""
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import InvalidTask
 from .retry import BACKOFFS, RetryPolicy
+from .schedules._spec import shown
 from .schedules.base import Schedule, instant
 from .schedules.parse import parse_schedule
 from .tasks import CatchUp, Overlap, Policies, Task, TaskRecord
@@ -27,13 +28,17 @@ DEFAULTS = Policies()
 # What the record keeps in columns of its own, since others read them there.
 COLUMNS = ("overlap", "retry", "group", "priority")
 
+NUL = "holds a NUL character, which not every storage can keep"
+ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""A NUL in JSON text, with the backslashes before it that are escaped themselves."""
+
 # --- at the door -----------------------------------------------------------------------------
 
 
 def check_name(name: object, what: str = "task name") -> str:
     """`name`, if it can be stored faithfully by every storage. Raises InvalidTask."""
     if not isinstance(name, str):
-        raise InvalidTask(f"{what} must be a string, not {type(name).__name__}: {name!r}")
+        raise InvalidTask(f"{what} must be a string, not {shown(name)}")
     if not name:
         raise InvalidTask(f"{what} is empty: give it at least one character")
     if len(name) > MAX_NAME:
@@ -47,24 +52,33 @@ def check_config(config: object, what: str = "config") -> str:
     if config is None:
         return "{}"
     if not isinstance(config, Mapping):
-        raise InvalidTask(f"{what} must be a dict, not {type(config).__name__}: {config!r:.80}")
+        raise InvalidTask(f"{what} must be a dict, not {shown(config)}")
     try:
         text = json.dumps(dict(config), ensure_ascii=False, allow_nan=False)
+        survives = json.loads(text) == dict(config)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTask(f"{what} cannot be written as JSON: {error}") from None
-    if json.loads(text) != dict(config):
+    if not survives:
         raise InvalidTask(
             f"{what} does not survive JSON: keys must be strings, and tuples must be lists"
         )
     if len(text) > MAX_CONFIG:
         raise InvalidTask(f"{what} has {len(text)} characters of JSON: at most {MAX_CONFIG}")
+    if ESCAPED_NUL.search(text):
+        raise InvalidTask(f"{what} {NUL}")
     _check_text(text, what)
     return text
 
 
+def storable(text: str) -> str:
+    """`text` with a replacement character for what not every storage can keep: NUL, and halves of
+    surrogate pairs."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
 def _check_text(text: str, what: str) -> None:
-    if "\0" in text or "\\u0000" in text:
-        raise InvalidTask(f"{what} holds a NUL character, which not every storage can keep")
+    if "\0" in text:
+        raise InvalidTask(f"{what} {NUL}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -89,9 +103,9 @@ def make_policies(base: Policies = DEFAULTS, /, **options: Any) -> Policies:
 
 def unknown(what: str, key: object, known: Iterable[str]) -> str:
     """A message that says that `key` is not known, and what may have been meant."""
-    close = get_close_matches(str(key), known, n=1)
+    close = get_close_matches(str(key)[:80], known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(sorted(known))
-    return f"unknown {what} {key!r}: {hint}"
+    return f"unknown {what} {shown(key)}: {hint}"
 
 
 def make_retry(key: str, value: object) -> RetryPolicy:
@@ -102,7 +116,7 @@ def make_retry(key: str, value: object) -> RetryPolicy:
         value = {f.name: getattr(value, f.name) for f in fields(RetryPolicy)}
     if not isinstance(value, Mapping):
         raise InvalidTask(
-            f"bad {key} {value!r}: a dict such as {{'max_retries': 3, 'backoff': 'exponential'}}"
+            f"bad {key} {shown(value)}: a dict such as {{'max_retries': 3, 'backoff': 'exponential'}}"
         )
     known = {f.name for f in fields(RetryPolicy)}
     checked: dict[str, Any] = {}
@@ -115,46 +129,48 @@ def make_retry(key: str, value: object) -> RetryPolicy:
                 checked[name] = _integer(where, item, 0, 1_000)
             case "backoff":
                 if item not in BACKOFFS:
-                    raise InvalidTask(f"bad {where} {item!r}: one of {', '.join(BACKOFFS)}")
+                    raise InvalidTask(f"bad {where} {shown(item)}: one of {', '.join(BACKOFFS)}")
                 checked[name] = item
             case "base" | "max_delay" | "give_up_after":
                 checked[name] = None if item is None else _seconds(where, item)
             case "jitter":
                 checked[name] = _number(where, item, 0, 1)
             case "on":
-                if isinstance(item, str) or not all(isinstance(n, str) and n for n in item):
-                    raise InvalidTask(f"bad {where} {item!r}: a list of exception names")
-                checked[name] = tuple(item)
+                checked[name] = _names(where, item)
     return RetryPolicy(**checked)
 
 
-def _number(key: str, value: object, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InvalidTask(f"bad {key} {value!r}: a number from {low:g} to {high:g}")
-    if not low <= value <= high:
-        raise InvalidTask(f"bad {key} {value!r}: {low:g} to {high:g}")
-    return float(value)
+def _names(key: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise InvalidTask(f"bad {key} {shown(value)}: a list of names of exceptions, as strings")
+    return tuple(check_name(name, f"{key}: exception name") for name in value)
+
+
+def _number(key: str, value: object, low: float, high: float, unit: str = "") -> float:
+    # False for what is no number, for NaN and for the infinities.
+    fits = not isinstance(value, bool) and isinstance(value, int | float) and low <= value <= high
+    if not fits:
+        raise InvalidTask(f"bad {key} {shown(value)}: a number from {low:.0f} to {high:.0f}{unit}")
+    return float(value)  # type: ignore[arg-type]  # it fits
 
 
 def _seconds(key: str, value: object) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    return _number(key, value, 0, MAX_SECONDS)
+    return _number(key, value, 0, MAX_SECONDS, " seconds (10 years)")
 
 
 def _integer(key: str, value: object, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InvalidTask(f"bad {key} {value!r}: a whole number from {low} to {high}")
+        raise InvalidTask(f"bad {key} {shown(value)}: a whole number from {low} to {high}")
     return value
 
 
 def _choice(kind: type[StrEnum]) -> Any:
     def check(key: str, value: object) -> StrEnum:
-        try:
-            return kind(str(value))
-        except ValueError:
-            allowed = ", ".join(kind)
-            raise InvalidTask(f"bad {key} {value!r}: one of {allowed}") from None
+        if not isinstance(value, str) or value not in set(kind):
+            raise InvalidTask(f"bad {key} {shown(value)}: one of {', '.join(kind)}")
+        return kind(value)
 
     return check
 
@@ -166,7 +182,7 @@ def _optional(check: Any, *bounds: float) -> Any:
 def _positive_seconds(key: str, value: object) -> float:
     seconds = _seconds(key, value)
     if seconds == 0:
-        raise InvalidTask(f"bad {key} {value!r}: more than 0 seconds")
+        raise InvalidTask(f"bad {key} {shown(value)}: more than 0 seconds")
     return seconds
 
 
@@ -176,11 +192,14 @@ def _instant(key: str, value: object) -> datetime:
             value = datetime.fromisoformat(value)
         except ValueError:
             raise InvalidTask(
-                f"bad {key} {value!r}: an ISO 8601 time such as '2027-01-01T09:00:00+00:00'"
+                f"bad {key} {shown(value)}: an ISO 8601 time such as '2027-01-01T09:00:00+00:00'"
             ) from None
     if not isinstance(value, datetime):
-        raise InvalidTask(f"bad {key} {value!r}: an aware datetime")
-    return instant(value, key)
+        raise InvalidTask(f"bad {key} {shown(value)}: an aware datetime")
+    try:
+        return instant(value, key)
+    except OverflowError:
+        raise InvalidTask(f"bad {key} {value}: in UTC it is not in the years 1 to 9999") from None
 
 
 _CHECKS: dict[str, Any] = {
@@ -201,6 +220,9 @@ _CHECKS: dict[str, Any] = {
     "keep_for": _optional(_seconds),
 }
 
+
+# What decoding texts that other hands wrote may raise.
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 # --- records ---------------------------------------------------------------------------------
 
@@ -288,7 +310,7 @@ def decode(record: TaskRecord) -> Task:
             ),
             record=record,
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise InvalidTask(f"{type(error).__name__}: {error}") from error
 
 

@@ -11,6 +11,7 @@ Backoff = Literal["exponential", "linear", "constant"]
 BACKOFFS: tuple[Backoff, ...] = get_args(Backoff)
 
 MAX_EXPONENTIAL_DELAY = 300.0
+MAX_DELAY = 10 * 365 * 86400.0
 BASES: dict[Backoff, float] = {"exponential": 1.0, "linear": 30.0, "constant": 30.0}
 
 
@@ -30,8 +31,10 @@ class RetryPolicy:
     """None means 300 s for exponential, and no bound for linear and constant."""
     jitter: float = 0.2
     on: tuple[str, ...] = ()
-    """Names of exception types that are worth a retry; a base class counts for its children, and a
-    time-out is a TimeoutError. Empty: all. A lost or interrupted run is retried in any case."""
+    """Names of exception types that are worth a retry, bare ("ConnectError") or whole
+    ("httpx.ConnectError"); a base class counts for its children, an exception group for what is in
+    it, and a time-out is a TimeoutError. Empty: all. A lost or interrupted run is retried in any
+    case."""
     give_up_after: float | None = None
     """No attempt starts later than this after the slot was due."""
 
@@ -70,16 +73,17 @@ def next_attempt(
 ) -> datetime | None:
     """When to start attempt `attempt + 1` of a slot whose `attempt` failed at `now`; None: give up.
 
-    `error_types` are the names of the exception's class and its bases; empty when it was no
-    exception that ended the attempt. `after`, in seconds, is the handler's own wish
-    (`raise Retry(after=...)`): it replaces the backoff, and counts as a retry like any other.
+    `error_types` are the names of the exception's class and its bases; empty when no exception
+    ended the attempt. `after`, in seconds, is the handler's own wish
+    (`raise Retry(after=...)`): it replaces the backoff, and counts as a retry like any other. No
+    delay is longer than ten years.
     """
     if attempt > policy.max_retries:
         return None
     if policy.on and error_types and after is None and not set(policy.on) & set(error_types):
         return None
     seconds = delay(policy, task, slot, attempt) if after is None else after
-    at = now + timedelta(seconds=seconds)
+    at = now + timedelta(seconds=min(seconds, MAX_DELAY))
     if policy.give_up_after is not None:
         deadline = scheduled_for + timedelta(seconds=policy.give_up_after)
         if at > deadline:

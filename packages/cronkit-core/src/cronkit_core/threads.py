@@ -1,25 +1,30 @@
 """Threads for sync handlers.
 
-They are daemons, so a handler that hangs cannot keep the interpreter from ending, and a thread that
-is given up no longer counts against the limit: a hanging handler does not starve the others.
+They are daemons, so a handler that hangs cannot keep the interpreter from ending. A thread that is
+given up no longer counts against the limit, so hanging handlers do not starve the others; but only
+as many may hang as may work, so that they do not eat up the machine either.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-_Job = tuple[Callable[[], Any], contextvars.Context, asyncio.AbstractEventLoop, asyncio.Future[Any]]
+_Job = tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]
+"""What to call, and whom to tell how it ended."""
 
 
 class Threads:
-    """At most `limit` threads, made when they are needed and kept for the next job."""
+    """At most `limit` threads, made when they are needed and kept for the next job; and at most as
+    many again that were given up."""
 
     def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._free = asyncio.Semaphore(limit)
         self._idle: list[SimpleQueue[_Job | None]] = []
         self._lock = threading.Lock()
@@ -29,36 +34,45 @@ class Threads:
         self.stuck = 0
         """How many of them were given up."""
 
-    async def run(self, fn: Callable[..., Any], *args: Any) -> Any:
+    async def run(self, fn: Callable[..., Any], *args: Any, started: Callable[[], None]) -> Any:
         """Call `fn(*args)` in a thread, with this task's context variables.
 
-        When this is cancelled, the thread is given up: it goes on, and its result is dropped.
+        `started` is called when a thread is free for it. When this is cancelled, the thread is
+        given up: it goes on, and its result is dropped. Raises RuntimeError when too many are
+        stuck.
         """
         async with self._free:
+            if self.stuck >= self.limit:
+                raise RuntimeError(
+                    f"no thread for this sync handler: {self.stuck} threads hang in handlers that "
+                    f"were given up; let those return when `run.cancelled` is true"
+                )
+            started()
             loop = asyncio.get_running_loop()
             done: asyncio.Future[Any] = loop.create_future()
-            done.add_done_callback(lambda _: None)
             given_up = [False]
 
-            def ended() -> None:
+            def ended(result: Any, error: BaseException | None) -> None:
                 self.busy -= 1
                 self.stuck -= given_up[0]
-
-            def call() -> Any:
-                try:
-                    return fn(*args)
-                finally:
-                    _tell(loop, ended)
+                if done.done():
+                    return
+                if error is None:
+                    done.set_result(result)
+                else:
+                    done.set_exception(error)
 
             with self._lock:
                 queue = self._idle.pop() if self._idle else self._spawn()
             self.busy += 1
-            queue.put((call, contextvars.copy_context(), loop, done))
+            call = functools.partial(contextvars.copy_context().run, fn, *args)
+            queue.put((call, functools.partial(_tell, loop, ended)))
             try:
                 return await done
             except asyncio.CancelledError:
-                given_up[0] = True
-                self.stuck += 1
+                if done.cancelled():  # else the thread has returned, or has raised just this
+                    given_up[0] = True
+                    self.stuck += 1
                 raise
 
     def stop(self) -> None:
@@ -78,15 +92,16 @@ class Threads:
 
     def _work(self, queue: SimpleQueue[_Job | None]) -> None:
         while (job := queue.get()) is not None:
-            call, context, loop, done = job
+            call, ended = job
             try:
-                result = context.run(call)
-            except BaseException as error:  # noqa: BLE001  # it belongs to whoever awaits it
-                _tell(loop, _set_exception, done, error)
-            else:
-                _tell(loop, _set_result, done, result)
+                result, error = call(), None
+            except StopIteration as stop:  # which a future cannot hold
+                result, error = None, RuntimeError(f"the handler raised StopIteration: {stop}")
+            except BaseException as raised:  # noqa: BLE001  # it belongs to whoever awaits it
+                result, error = None, raised
+            ended(result, error)
             # Nothing of the job may live on in an idle thread.
-            del job, call, context, loop, done
+            del job, call, ended, result, error
             with self._lock:
                 if self._stopped:
                     return
@@ -99,15 +114,3 @@ def _tell(loop: asyncio.AbstractEventLoop, fn: Callable[..., None], *args: Any) 
     except RuntimeError:
         if not loop.is_closed():  # a result that outlived its loop has nobody to go to
             raise
-
-
-def _set_result(done: asyncio.Future[Any], result: Any) -> None:
-    if not done.done():
-        done.set_result(result)
-
-
-def _set_exception(done: asyncio.Future[Any], error: BaseException) -> None:
-    if not done.done():
-        if isinstance(error, StopIteration):  # which a future cannot hold
-            error = RuntimeError(f"the handler raised StopIteration: {error}")
-        done.set_exception(error)

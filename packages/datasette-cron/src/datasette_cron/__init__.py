@@ -1,1 +1,54 @@
 """Scheduled tasks for Datasette."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from datasette.permissions import Action
+from datasette.plugins import pm
+from pluggy import HookimplMarker
+
+from . import hookspecs
+from .lifecycle import prepare_database, start, stop
+from .permissions import ACCESS, menu
+from .routes import all_routes
+from .scheduler import Scheduler
+
+hookimpl = HookimplMarker("datasette")
+
+pm.add_hookspecs(hookspecs)
+
+
+@hookimpl
+def prepare_jinja2_environment(datasette: Any) -> Any:
+    # The last hook that Datasette awaits before it writes to its internal database.
+    return prepare_database(datasette)
+
+
+@hookimpl(wrapper=True, tryfirst=True)
+def startup(datasette: Any) -> Generator[None, list[Any], list[Any]]:
+    # A wrapper, since that is before every other plugin's hook, in whatever order they load.
+    datasette._cron_scheduler = Scheduler(datasette)
+    others = yield
+    return [start(datasette), *others]
+
+
+@hookimpl
+def shutdown(datasette: Any) -> Any:
+    return stop(datasette)
+
+
+@hookimpl
+def register_actions() -> list[Action]:
+    return [Action(name=ACCESS, description="See and control scheduled tasks")]
+
+
+@hookimpl
+def register_routes() -> list[tuple[str, Callable[..., Any]]]:
+    return all_routes()
+
+
+@hookimpl
+def menu_links(datasette: Any, actor: Any) -> Any:
+    return menu(datasette, actor)

@@ -63,7 +63,7 @@ class Union(Schedule):
     def describe(self) -> str:
         if len(self._members) == 1:
             return self._members[0].describe()
-        return "any of: " + "; ".join(member.describe() for member in self._members)
+        return f"any of ({'; '.join(member.describe() for member in self._members)})"
 
     def to_dict(self) -> dict[str, Any]:
         return {"any": [member.to_dict() for member in self._members]}
@@ -167,9 +167,9 @@ class Bounded(Schedule):
     def describe(self) -> str:
         words = self._schedule.describe()
         if self._start_at is not None:
-            words += f", from {_spell(self._start_at)}"
+            words += f", from {self._start_at.describe(self.timezone)}"
         if self._end_at is not None:
-            words += f", until {_spell(self._end_at)}"
+            words += f", until {self._end_at.describe(self.timezone)}"
         return words
 
     def to_dict(self) -> dict[str, Any]:
@@ -203,10 +203,3 @@ class Bounded(Schedule):
     def __repr__(self) -> str:
         return f"<Bounded: {self.describe()}>"
 
-
-def _spell(moment: Moment) -> str:
-    value = moment.value
-    if not isinstance(value, datetime):
-        return value.isoformat()
-    text = value.replace(tzinfo=None).isoformat(" ")
-    return f"{text} UTC" if value.tzinfo is not None else text

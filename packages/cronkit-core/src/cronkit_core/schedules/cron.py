@@ -101,6 +101,17 @@ class CronSchedule(Schedule):
 
     def count_between(self, start: datetime, end: datetime) -> int:
         at, stop = max(_first_second_after(start), 0), min(_first_second_after(end), END)
+        repeated = max(at, TABLES_END)
+        cycles = (stop - repeated) // _CYCLE
+        if cycles > 1 and self._times.days.every_year:
+            # from there on clocks and calendar repeat together
+            rest = repeated + cycles * _CYCLE
+            cycle = self._count(repeated, repeated + _CYCLE)
+            return self._count(at, repeated) + cycles * cycle + self._count(rest, stop)
+        return self._count(at, stop)
+
+    def _count(self, at: int, stop: int) -> int:
+        """How many slots there are from the instant `at` to before `stop`."""
         total = 0
         while at < stop:
             stretch = self._clock.stretch(at)

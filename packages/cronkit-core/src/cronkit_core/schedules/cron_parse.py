@@ -122,8 +122,9 @@ def parse_cron(
         weekday = _field(unit := _WEEKDAY, words[5], seed)
         year = _field(unit := _YEAR, words[6], seed)
     except _BadItem as bad:
+        order = " (of six or seven fields, the first is the second)" if unit is _SECOND else ""
         raise InvalidSchedule(
-            f"bad {unit.name} {shown(bad.item)} in {shown(text)}: {bad.remedy}",
+            f"bad {unit.name} {shown(bad.item)} in {shown(text)}: {bad.remedy}{order}",
             spec=expression,
             where=unit.name,
         ) from None
@@ -319,5 +320,5 @@ def _mask(unit: _Unit, item: CronItem) -> int:
     # what lies past the end: the second lap of a range, and Sunday written as 7
     end = unit.low + unit.wraps
     if unit.wraps and mask >> end:
-        mask = mask & (1 << end) - 1 | mask >> unit.wraps & (1 << end) - 1
+        mask = mask & (1 << end) - 1 | mask >> end << unit.low
     return mask

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
-from .cron_parse import CronField, CronItem, CronParts
+from .cron_parts import CronField, CronItem, CronParts
 
 if TYPE_CHECKING:
     from .cron import CronSchedule

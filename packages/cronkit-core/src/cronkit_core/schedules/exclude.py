@@ -43,9 +43,10 @@ class Range:
             return self.first.spell()
         return {"from": self.first.spell(), "to": self.last.spell()}
 
-    def describe(self) -> str:
-        first, last = (m.spell().replace("T", " ") for m in (self.first, self.last))
-        return first if self.first == self.last else f"{first} to {last}"
+    def describe(self, known: str | None) -> str:
+        """The range for people, with its zone unless that is `known`."""
+        last = self.last.describe(known)
+        return last if self.first == self.last else f"{self.first.describe(known)} to {last}"
 
 
 def parse_range(item: object, timezone: str | None) -> Range | None:
@@ -163,10 +164,9 @@ class Except(Schedule):
         return None
 
     def describe(self) -> str:
-        out = [item.describe() for item in self._ranges]
+        out = [item.describe(self.timezone) for item in self._ranges]
         out += [schedule.describe() for schedule in self._schedules]
-        words = f"{self._schedule.describe()}, except "
-        return words + ("; " if self._schedules else ", ").join(out)
+        return f"{self._schedule.describe()}, except ({'; '.join(out)})"
 
     def to_dict(self) -> dict[str, Any]:
         data: dict[str, Any] = {

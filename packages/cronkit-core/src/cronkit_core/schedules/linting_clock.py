@@ -38,13 +38,13 @@ def clock_warnings(
     timezone: str | None,
     after: datetime,
     *,
-    gap: str,
-    overlap: str,
+    gap: tuple[str, str],
+    overlap: tuple[str, str],
 ) -> Iterator[Warning]:
     """The warnings "dst-gap" and "dst-overlap" for a rule of which `first_from` tells the first
     wall time (in seconds from 0001-01-01) that is not before another.
 
-    `gap` and `overlap` say, as the end of a sentence, what happens then.
+    `gap` and `overlap` say what happens then, and how to choose otherwise.
     """
     if timezone is None:
         return
@@ -60,14 +60,14 @@ def clock_warnings(
     if gaps:
         yield Warning(
             "dst-gap",
-            f"{_times(gaps)} does not exist in {timezone}, where the clock goes forward: {gap}",
-            "choose a time outside the changed hour, or say what is wanted with 'gap'",
+            f"{_times(gaps)} does not exist in {timezone}, where the clock goes forward: {gap[0]}",
+            f"choose a time outside the changed hour, or {gap[1]}",
         )
     if overlaps:
         yield Warning(
             "dst-overlap",
-            f"{_times(overlaps)} comes twice in {timezone}, where the clock goes back: {overlap}",
-            "choose a time outside the changed hour, or say what is wanted with 'overlap'",
+            f"{_times(overlaps)} comes twice in {timezone}, where the clock goes back: {overlap[0]}",
+            f"choose a time outside the changed hour, or {overlap[1]}",
         )
 
 

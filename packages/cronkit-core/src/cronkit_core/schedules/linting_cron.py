@@ -33,7 +33,7 @@ def cron_warnings(schedule: Schedule, after: datetime) -> Iterator[Warning]:
     """The warnings for a cron expression or calendar event that fires at some time."""
     parts = parts_of(schedule)
     yield from _both_days(parts)
-    yield from _some_months(parts)
+    yield from _some_months(parts, "*-*~1" if schedule.kind == "calendar" else "L")
     for field in (parts.second, parts.minute, parts.hour, parts.day, parts.month, parts.weekday):
         yield from _uneven_step(field)
     if schedule.kind == "cron" and parts.has_seconds and not parts.has_year:
@@ -50,8 +50,14 @@ def cron_warnings(schedule: Schedule, after: datetime) -> Iterator[Warning]:
         )
 
 
-_GAP = {"after": "it runs at the first instant after the gap", "skip": "it does not run then"}
-_OVERLAP = {"first": "it runs the first time only", "both": "it runs both times"}
+_GAP = {
+    "after": ("it runs at the first instant after the gap", 'say "gap": "skip" to leave it out'),
+    "skip": ("it does not run then", 'say "gap": "after" to run after the gap'),
+}
+_OVERLAP = {
+    "first": ("it runs the first time only", 'say "overlap": "both" to run both times'),
+    "both": ("it runs both times", 'say "overlap": "first" to run the first time only'),
+}
 
 
 # Days
@@ -91,7 +97,7 @@ def _restricts(field: CronField) -> bool:
     return field.mask != (2 << high) - (1 << low)
 
 
-def _some_months(parts: CronParts) -> Iterator[Warning]:
+def _some_months(parts: CronParts, last_day: str) -> Iterator[Warning]:
     """For days that not all of the months have; a weekday that is enough fills them."""
     if parts.either_day:
         return
@@ -102,14 +108,13 @@ def _some_months(parts: CronParts) -> Iterator[Warning]:
         yield Warning(
             "some-months",
             f"day-of-month {parts.day.text!r}: does not fire in {names}",
-            "for the last day of every month write L" if _is_cron_day(parts.day) else
-            "for the last day of every month write *-*~1",
+            f"for the last day of every month write {last_day}",
         )
     elif 2 in months and not _has_day(parts.day, 28):
         yield Warning(
             "some-months",
             f"day-of-month {parts.day.text!r}: fires in February of leap years only",
-            "for the last day of February write L",
+            f"for the last day of February write {last_day.replace('*-*', '*-02')}",
         )
     fifth = parts.weekday.rules
     if fifth and not parts.weekday.mask and all(item.nth == 5 for item in fifth):
@@ -118,10 +123,6 @@ def _some_months(parts: CronParts) -> Iterator[Warning]:
             f"day-of-week {parts.weekday.text!r}: not every month has a fifth one",
             "for the last one of every month write L, as in 5L",
         )
-
-
-def _is_cron_day(field: CronField) -> bool:
-    return "~" not in field.text and ".." not in field.text
 
 
 def _has_day(field: CronField, length: int) -> bool:

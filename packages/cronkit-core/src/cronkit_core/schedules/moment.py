@@ -82,6 +82,15 @@ class Moment:
         """The moment as ISO 8601, as `parse_moment` reads it."""
         return self.value.isoformat()
 
+    def describe(self, known: str | None = None) -> str:
+        """The moment for people, with its zone unless that is `known`."""
+        value = self.value
+        text = value.isoformat()
+        if isinstance(value, datetime):
+            text = value.replace(tzinfo=None).isoformat(" ")
+        zone = self.timezone or "UTC"
+        return text if zone == known else f"{text} {zone}"
+
 
 def _later(at: datetime, length: timedelta) -> datetime:
     return at + min(length, _END - at)

@@ -48,11 +48,7 @@ class OnceSchedule(Schedule):
         return self._slot if instant(before, "before") > self._slot else None
 
     def describe(self) -> str:
-        value = self._moment.value
-        spec = "seconds" if getattr(value, "microsecond", 0) == 0 else "microseconds"
-        assert isinstance(value, datetime)
-        text = value.replace(tzinfo=None).isoformat(" ", timespec=spec)
-        return f"once, at {text} {self.timezone or 'UTC'}"
+        return f"once, at {self._moment.describe()}"
 
     def to_dict(self) -> dict[str, Any]:
         data: dict[str, Any] = {"at": self._moment.spell()}

@@ -4,7 +4,7 @@ limits, each FREQ in a function."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime, time
 
 from .rrule_days import (
     PAD,
@@ -17,12 +17,20 @@ from .rrule_days import (
     weeks_mask,
     year_days_mask,
 )
-from .rrule_expand import DAY, DayPlan, Plan, StridePlan, every_day
-from .rrule_periods import FittingDays, MonthlyDays, Positions, WeeklyDays, YearlyDays
+from .rrule_expand import DAY, DayPlan, Plan, StridePlan
+from .rrule_periods import (
+    EVERY_DAY,
+    Fit,
+    FittingDays,
+    MonthlyDays,
+    Positions,
+    WeeklyDays,
+    YearlyDays,
+)
 from .rrule_rule import Rule
 from .rrule_times import Grid, Times, grid
 
-EPOCH = datetime(1970, 1, 1)
+EPOCH = datetime.combine(date(1970, 1, 1), time())
 """The phase of a rule without DTSTART."""
 
 _ALL_MONTHS = range(1, 13)
@@ -41,7 +49,9 @@ def compile_rule(rule: Rule) -> Plan | None:
     if rule.sub_daily:
         return _sub_daily(rule, start)
     times = grid(
-        rule.byhour or (start.hour,), rule.byminute or (start.minute,), rule.bysecond or (start.second,)
+        rule.byhour or (start.hour,),
+        rule.byminute or (start.minute,),
+        rule.bysecond or (start.second,),
     )
     assert times is not None
     if rule.freq == "DAILY":
@@ -62,18 +72,20 @@ def _daily(rule: Rule, start: datetime, times: Times) -> Plan | None:
     return DayPlan(days, chosen)
 
 
-def _weekly(rule: Rule, start: datetime, times: Times) -> Plan:
+def _weekly(rule: Rule, start: datetime, times: Times) -> Plan | None:
     day = start.toordinal() - 1
     first = day - (day - rule.wkst) % 7
     weekdays = [weekday for _, weekday in rule.byday] or [day % 7]
     if rule.bysetpos:
-        shape = _Fitting(rule, weekdays)
-        return DayPlan(WeeklyDays(rule.interval, first, shape, Positions(times, rule.bysetpos)), times)
+        if min(map(abs, rule.bysetpos)) > len(weekdays) * times.size:
+            return None
+        positions = Positions(times, rule.bysetpos)
+        return DayPlan(WeeklyDays(rule.interval, first, _fit(rule, weekdays), positions), times)
     period = 7 * rule.interval
     residues = sorted((first + (weekday - rule.wkst) % 7) % period for weekday in weekdays)
     if period == 7:
-        return DayPlan(FittingDays(_Fitting(rule, weekdays)), times)
-    return DayPlan(FittingDays(_Fitting(rule, ()), residues, period), times)
+        return DayPlan(FittingDays(_fit(rule, weekdays)), times)
+    return DayPlan(FittingDays(_fit(rule, ()), residues, period), times)
 
 
 def _monthly(rule: Rule, start: datetime, times: Times) -> Plan:
@@ -107,13 +119,15 @@ def _sub_daily(rule: Rule, start: datetime) -> Plan | None:
         minutes = rule.byminute or (start.minute,)
     if unit >= 60:
         seconds = rule.bysecond or (start.second,)
-    inner: Times | None = grid((0,), minutes if unit == 3600 else (0,), seconds if unit >= 60 else (0,))
+    inner: Times | None = grid(
+        (0,), minutes if unit == 3600 else (0,), seconds if unit >= 60 else (0,)
+    )
     assert inner is not None
     if rule.bysetpos:
         inner = inner.picked(rule.bysetpos)
     if inner is None:
         return None
-    shape = _fitting(rule) if _limits_days(rule) else None
+    fit = _fitting(rule) if _limits_days(rule) else None
     phase = seconds_of(start) // unit * unit
     stride = rule.interval * unit
     if not (rule.bysetpos and unit == 3600):
@@ -122,15 +136,11 @@ def _sub_daily(rule: Rule, start: datetime) -> Plan | None:
         kept = _divided(stride, phase % DAY, unit, hours, minutes, seconds)
         if kept is not None:
             times = grid(*kept)
-            return None if times is None else DayPlan(_days(shape), times)
+            return None if times is None else DayPlan(FittingDays(fit or EVERY_DAY), times)
     allowed: Times | None = None
     if rule.byhour or (rule.byminute and unit < 3600) or (rule.bysecond and unit == 1):
         allowed = Grid(hours, minutes if unit < 3600 else (0,), seconds if unit == 1 else (0,))
-    return StridePlan(stride, phase, unit, shape=shape, allowed=allowed, seconds=inner)
-
-
-def _days(shape: _Fitting | None) -> FittingDays:
-    return FittingDays(every_day if shape is None else shape)
+    return StridePlan(stride, phase, unit, fit=fit, allowed=allowed, seconds=inner)
 
 
 def _divided(
@@ -167,11 +177,15 @@ def _limits_days(rule: Rule) -> bool:
     return bool(rule.bymonth or rule.bymonthday or rule.byyearday or rule.byday)
 
 
-def _fitting(rule: Rule) -> _Fitting:
-    return _Fitting(rule, [weekday for _, weekday in rule.byday])
+def _fitting(rule: Rule) -> Fit:
+    return _fit(rule, [weekday for _, weekday in rule.byday])
 
 
-class _Fitting:
+def _fit(rule: Rule, weekdays: Sequence[int]) -> Fit:
+    return Fit(_Limits(rule, weekdays), frozenset(weekdays or range(7)))
+
+
+class _Limits:
     """The days that the parts leave which limit: BYMONTH, BYMONTHDAY, BYYEARDAY and `weekdays`."""
 
     def __init__(self, rule: Rule, weekdays: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from calendar import isleap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
+from math import lcm
 
 LAST_YEAR = 9999
 LAST_DAY = date.max.toordinal() - 1
@@ -86,12 +87,11 @@ def month_days_mask(leap: bool, months: Sequence[int], numbers: Sequence[int], s
     mask = 0
     for number in numbers:
         # the last week of December before the year, the first of January after it
-        day = (number if number > 0 else 32 + number) - 25
-        if 12 in months and 0 <= day < PAD:
-            mask |= 1 << day
-        day = number if number > 0 else 32 + number
-        if 1 in months and day <= PAD:
-            mask |= 1 << (starts[12] + PAD + day - 1)
+        of_31 = number if number > 0 else 32 + number
+        if 12 in months and of_31 >= 25:
+            mask |= 1 << (of_31 - 25)
+        if 1 in months and of_31 <= PAD:
+            mask |= 1 << (starts[12] + PAD + of_31 - 1)
     for m in months:
         start = starts[m - 1]
         for number in numbers:
@@ -161,9 +161,12 @@ def weeks_mask(leap: bool, first: int, wkst: int, numbers: Sequence[int]) -> int
 
 
 class Days(ABC):
-    """A set of days, given year by year."""
+    """A set of days, given year by year. It repeats after `cycle` days."""
 
-    def __init__(self, proof: int) -> None:
+    def __init__(self, period: int, proof: int) -> None:
+        """The set repeats after a whole number of cycles of 400 years and of `period` days; it is
+        empty when `proof` years in a row, as `year_after` gives them, have no day of it."""
+        self.cycle = lcm(CYCLE_DAYS, period)
         self._proof = proof
         self._masks: dict[int, int] = {}
         self._possible: bool | None = None
@@ -216,7 +219,7 @@ class Days(ABC):
         return self._previous(day, self._proof)
 
     def _next(self, day: int, steps: int) -> int | None:
-        if day > LAST_DAY:
+        if day > LAST_DAY or self._possible is False:
             return None
         year = year_of(day)
         mask = self.mask(year) >> (day - year_start(year))
@@ -231,7 +234,7 @@ class Days(ABC):
         return None
 
     def _previous(self, day: int, steps: int) -> int | None:
-        if day < 0:
+        if day < 0 or self._possible is False:
             return None
         year = year_of(day)
         start = year_start(year)
@@ -247,19 +250,24 @@ class Days(ABC):
         return None
 
     def runs(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """The set's days from `start` to before `end` as runs of neighbouring days: each one's
-        first day, and the day after its last."""
-        day = start
-        while day < end:
-            found = self.next(day)
-            if found is None or found >= end:
-                return
-            year = year_of(found)
+        """The set's days from `start` to before `end` as runs of neighbouring days, none longer
+        than a year: each one's first day, and the day after its last."""
+        if start >= end:
+            return
+        year, last = year_of(start), year_of(end - 1)
+        while year <= last:
             first = year_start(year)
-            rest = self.mask(year) >> (found - first)
-            length = (~rest & (rest + 1)).bit_length() - 1
-            day = min(found + length, end)
-            yield found, day
+            low, high = max(start - first, 0), min(end - first, 366)
+            mask = self.mask(year) >> low & ((1 << (high - low)) - 1)
+            at = first + low
+            while mask:
+                skip = (mask & -mask).bit_length() - 1
+                mask >>= skip
+                length = (~mask & (mask + 1)).bit_length() - 1
+                yield at + skip, at + skip + length
+                mask >>= length
+                at += skip + length
+            year = self.year_after(year)
 
 
 def pick(mask: int, times: int, positions: Sequence[int]) -> dict[int, tuple[int, ...]]:

@@ -6,13 +6,11 @@ Wall times are seconds since 0001-01-01 00:00 on the rule's clock. Nothing here 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from bisect import bisect_left
-from collections.abc import Iterator
-from itertools import accumulate
-from math import gcd
+from collections.abc import Iterator, Sequence
+from math import gcd, lcm
 
-from .rrule_days import LAST_DAY, Days, Shape, year_of, year_start
-from .rrule_periods import FittingDays
+from .rrule_days import CYCLE_DAYS, LAST_DAY, Days, year_of, year_start
+from .rrule_periods import EVERY_DAY, Fit, FittingDays
 from .rrule_times import Listed, Times
 
 DAY = 86_400
@@ -47,6 +45,14 @@ class Plan(ABC):
     def most(self) -> int:
         """A bound of how many wall times a day has."""
 
+    @abstractmethod
+    def cycle(self) -> int:
+        """A number of seconds after which the set repeats."""
+
+    def may_repeat(self, shift: int) -> bool:
+        """Whether two wall times may be `shift` seconds apart."""
+        return True
+
     def __contains__(self, wall: int) -> bool:
         return self.next(wall) == wall
 
@@ -57,6 +63,7 @@ class DayPlan(Plan):
     def __init__(self, days: Days, times: Times) -> None:
         self._days = days
         self._times = times
+        self._per_cycle: int | None = None
 
     def _times_on(self, day: int) -> Times:
         year = year_of(day)
@@ -95,6 +102,12 @@ class DayPlan(Plan):
     def most(self) -> int:
         return self._times.size
 
+    def cycle(self) -> int:
+        return self._days.cycle * DAY
+
+    def may_repeat(self, shift: int) -> bool:
+        return self._times.size > 1 or shift % DAY == 0
+
     def count(self, start: int, end: int) -> int:
         if start >= end:
             return 0
@@ -109,7 +122,16 @@ class DayPlan(Plan):
         """How many wall times the days from `first` to before `last` have."""
         if first >= last:
             return 0
+        cycle = self._days.cycle
         total = 0
+        if last - first > 2 * cycle:
+            if self._per_cycle is None:
+                self._per_cycle = self._count_days(first, first + cycle)
+            cycles = (last - first) // cycle
+            total = cycles * self._per_cycle
+            first += cycles * cycle
+            if first == last:
+                return total
         year, end = year_of(first), year_of(last - 1)
         while year <= end:
             start = year_start(year)
@@ -143,25 +165,26 @@ class DayPlan(Plan):
                     continue
                 if days[0] * DAY >= end:
                     return
-                for chunk in self._on(days):
-                    if chunk[0] >= start and chunk[-1] < end:
-                        yield chunk
-                    elif trimmed := [wall for wall in chunk if start <= wall < end]:
-                        yield trimmed
+                yield from self._on(days, start, end)
             day = year_start(year + 1)
 
-    def _on(self, days: list[int]) -> Iterator[list[int]]:
-        """The wall times of `days`, all in one year."""
+    def _on(self, days: list[int], start: int, end: int) -> Iterator[list[int]]:
+        """The wall times of `days`, all in one year, from `start` to before `end`."""
         times = self._times
         if times.size == 1 and self._days.picks(year_of(days[0])) is None:
             at = times.at(0)
-            yield [day * DAY + at for day in days]
+            walls = [day * DAY + at for day in days]
+            if walls[0] < start or walls[-1] >= end:
+                walls = [wall for wall in walls if start <= wall < end]
+            if walls:
+                yield walls
             return
         for day in days:
-            times, start = self._times_on(day), day * DAY
-            for i in range(0, times.size, _CHUNK):
-                last = min(i + _CHUNK, times.size)
-                yield [start + time for time in times.slice(i, last)]
+            times, midnight = self._times_on(day), day * DAY
+            first = times.index(start - midnight) if midnight < start else 0
+            last = times.index(end - midnight) if midnight + DAY > end else times.size
+            for i in range(first, last, _CHUNK):
+                yield [midnight + time for time in times.slice(i, min(i + _CHUNK, last))]
 
 
 class StridePlan(Plan):
@@ -175,18 +198,18 @@ class StridePlan(Plan):
         phase: int,
         unit: int,
         *,
-        shape: Shape | None,
+        fit: Fit | None,
         allowed: Times | None,
         seconds: Times,
     ) -> None:
-        """`stride`, `phase` and `unit` are in seconds. `shape` and `allowed` limit the units by the
+        """`stride`, `phase` and `unit` are in seconds. `fit` and `allowed` limit the units by the
         day and by the second of the day that they start in; None: all. `seconds` are those of each
         unit."""
         self._stride = stride
         self._phase = phase % stride
         self._unit = unit
-        self._shape = shape
-        self._days = None if shape is None else FittingDays(shape)
+        self._fit = fit
+        self._days = None if fit is None else FittingDays(fit)
         self._allowed = allowed
         self._seconds = seconds
         self._units: DayPlan | None = None
@@ -215,6 +238,9 @@ class StridePlan(Plan):
     def most(self) -> int:
         return (DAY // self._stride + 1) * self._seconds.size
 
+    def cycle(self) -> int:
+        return lcm(self._stride, CYCLE_DAYS * DAY)
+
     def count(self, start: int, end: int) -> int:
         if start >= end:
             return 0
@@ -241,9 +267,7 @@ class StridePlan(Plan):
                         yield chunk
                     elif trimmed := [wall for wall in chunk if start <= wall < end]:
                         yield trimmed
-            at = run - run % self._unit
-            if at <= unit:
-                at = unit + self._unit
+            at = -(-run // self._unit) * self._unit
 
     def _run_end(self, unit: int) -> int:
         """A wall time up to which all units from `unit` on are allowed."""
@@ -302,11 +326,12 @@ class StridePlan(Plan):
 
     def _count_units(self, start: int, end: int) -> int:
         """How many units that count start from `start` to before `end`, both at a unit's start."""
-        if self._allowed is not None:
+        if self._days is None and self._allowed is None:
+            return self._strides(end) - self._strides(start)
+        if self._few:
             table = self._table()
             return 0 if table is None else table.count(start, end)
-        if self._days is None:
-            return self._strides(end) - self._strides(start)
+        assert self._days is not None
         return sum(
             self._strides(min(last * DAY, end)) - self._strides(max(first * DAY, start))
             for first, last in self._days.runs(start // DAY, -(-end // DAY))
@@ -323,29 +348,36 @@ class StridePlan(Plan):
             period = self._stride // common
             inverse = pow(DAY // common, -1, period)
             on: dict[int, list[int]] = {}
-            for second in range(self._phase % common, DAY, common):
-                if self._allowed is None or self._allowed.next(second) == second:
-                    day = (self._phase - second) // common * inverse % period
-                    on.setdefault(day, []).append(second)
+            seconds: Sequence[int] = range(self._phase % common, DAY, common)
+            if self._allowed is not None and self._allowed.size < len(seconds):
+                phase, found = self._phase, self._allowed.slice(0, self._allowed.size)
+                seconds = [second for second in found if (second - phase) % common == 0]
+            elif self._allowed is not None:
+                seconds = [second for second in seconds if self._allowed.next(second) == second]
+            for second in seconds:
+                day = (self._phase - second) // common * inverse % period
+                on.setdefault(day, []).append(second)
             if not on:
                 return None
-            self._units = TablePlan(self._shape or every_day, period, on)
+            self._units = TablePlan(self._fit or EVERY_DAY, period, on)
         return self._units
 
 
 class TablePlan(DayPlan):
     """Days by what they leave when divided by a period, each of these with times of its own."""
 
-    def __init__(self, shape: Shape, period: int, on: dict[int, list[int]]) -> None:
+    def __init__(self, fit: Fit, period: int, on: dict[int, list[int]]) -> None:
         residues = sorted(on)
         self._on_residue = {residue: Listed(on[residue]) for residue in residues}
-        super().__init__(
-            FittingDays(shape, residues, period), self._on_residue[residues[0]]
-        )
-        self._fitting = FittingDays(shape)
+        super().__init__(FittingDays(fit, residues, period), self._on_residue[residues[0]])
         self._period = period
-        self._residues = residues
-        self._sums = [0, *accumulate(len(on[residue]) for residue in residues)]
+        sizes: dict[int, list[int]] = {}
+        for residue in residues:
+            sizes.setdefault(len(on[residue]), []).append(residue)
+        self._by_size = [
+            DayPlan(FittingDays(fit, alike, period), Listed(range(size)))
+            for size, alike in sizes.items()
+        ]
 
     def _times_on(self, day: int) -> Times:
         return self._on_residue[day % self._period]
@@ -354,17 +386,5 @@ class TablePlan(DayPlan):
         return max(times.size for times in self._on_residue.values())
 
     def _count_days(self, first: int, last: int) -> int:
-        return sum(
-            self._times_before(end) - self._times_before(start)
-            for start, end in self._fitting.runs(first, last)
-        )
-
-    def _times_before(self, day: int) -> int:
-        """How many times all days before `day` have that leave a residue of the table."""
-        periods, rest = divmod(day, self._period)
-        return periods * self._sums[-1] + self._sums[bisect_left(self._residues, rest)]
-
-
-def every_day(leap: bool, first: int) -> int:
-    """The shape of all days."""
-    return -1
+        # days with equally many times are counted together, without regard to what these are
+        return sum(plan.count(first * DAY, last * DAY) for plan in self._by_size)

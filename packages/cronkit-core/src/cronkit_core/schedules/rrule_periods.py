@@ -1,9 +1,10 @@
-"""The days of the rules of each FREQ: of every so many years, months or weeks, or of days that fit."""
+"""The days of every so many years, months or weeks, and days that fit."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import gcd
 
 from .rrule_days import (
@@ -61,8 +62,8 @@ class Positions:
 class _Positioned(Days):
     """Days of periods, with the times that BYSETPOS left."""
 
-    def __init__(self, positions: Positions, proof: int) -> None:
-        super().__init__(proof)
+    def __init__(self, positions: Positions, period: int, proof: int) -> None:
+        super().__init__(period, proof)
         self._positions = positions
         self._picks: dict[int, Picks] = {}
 
@@ -101,7 +102,8 @@ class YearlyDays(_Positioned):
     ) -> None:
         """`spills`: whether the days of a year may lie in the one before or after it."""
         steps = CYCLE_YEARS // gcd(interval, CYCLE_YEARS)
-        super().__init__(positions, 3 * steps + 3 if spills else steps + 1)
+        period = CYCLE_DAYS * interval // gcd(interval, CYCLE_YEARS)
+        super().__init__(positions, period, 3 * steps + 3 if spills else steps + 1)
         self._interval = interval
         self._year = year
         self._shape = shape
@@ -176,7 +178,8 @@ class MonthlyDays(_Positioned):
         positions: Positions,
     ) -> None:
         """`month` is the first one, counted from the year 0; `months` are those of BYMONTH."""
-        super().__init__(positions, _MONTHS_OF_CYCLE // gcd(interval, _MONTHS_OF_CYCLE) + 1)
+        common = gcd(interval, _MONTHS_OF_CYCLE)
+        super().__init__(positions, CYCLE_DAYS * interval // common, _MONTHS_OF_CYCLE // common + 1)
         self._interval = interval
         self._month = month
         common = gcd(interval, 12)
@@ -236,19 +239,35 @@ class MonthlyDays(_Positioned):
         return month // 12
 
 
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Which days fit: by the shape of their year, and by weekdays that no other day has."""
+
+    shape: Shape
+    weekdays: frozenset[int] = frozenset(range(7))
+
+
+EVERY_DAY = Fit(lambda leap, first: -1)
+
+
 class FittingDays(Days):
     """Days that fit a year's shape and leave one of `residues` when divided by `period`."""
 
-    def __init__(self, shape: Shape, residues: Sequence[int] = (0,), period: int = 1) -> None:
+    def __init__(self, fit: Fit, residues: Sequence[int] = (0,), period: int = 1) -> None:
         """`residues` are ascending, from 0 to before `period`."""
+        if period % 7 == 0:
+            # then a residue has a weekday: day 0 is a Monday
+            residues = [residue for residue in residues if residue % 7 in fit.weekdays]
         self._steps = min(period // gcd(period, CYCLE_DAYS) * CYCLE_YEARS, LAST_YEAR) + 1
-        super().__init__(min(self._steps, _STEPS))
-        self._shape = shape
+        super().__init__(period, min(self._steps, _STEPS))
+        self._fit = fit
         self._shapes: dict[tuple[bool, int], int] = {}
         self._residues = residues
         self._period = period
         self._pattern: int | None = None
         self._cycle: list[int] | None = None
+        if not residues:
+            self._possible = False
         if 1 < period <= _PATTERN:
             self._pattern = 0
             for start in residues:
@@ -258,7 +277,7 @@ class FittingDays(Days):
     def _of_shape(self, shape: tuple[bool, int]) -> int:
         found = self._shapes.get(shape)
         if found is None:
-            found = self._shape(*shape) >> PAD & ((1 << 365 + shape[0]) - 1)
+            found = self._fit.shape(*shape) >> PAD & ((1 << 365 + shape[0]) - 1)
             self._shapes[shape] = found
         return found
 
@@ -371,22 +390,22 @@ class WeeklyDays(_Positioned):
     """Days of every `interval`-th week that fit a year's shape, where BYSETPOS chooses among those
     of each week."""
 
-    def __init__(self, interval: int, start: int, shape: Shape, positions: Positions) -> None:
+    def __init__(self, interval: int, start: int, fit: Fit, positions: Positions) -> None:
         """`start` is the first day of a week that counts."""
         period = 7 * interval
         steps = period // gcd(period, CYCLE_DAYS) * CYCLE_YEARS
-        super().__init__(positions, min(steps, LAST_YEAR) + 1)
+        super().__init__(positions, period, min(steps, LAST_YEAR) + 1)
         self._start = start
         self._period = period
-        self._shape = shape
-        self._fitting = FittingDays(shape)
+        self._fit = fit
+        self._fitting = FittingDays(fit)
         self._weeks: dict[int, Chosen] = {}
 
     def _some(self) -> bool:
         if self._period == 7:
             # these have all shapes of two years in a row
             return any(self._choose(year)[0] for year in range(2001, 2029))
-        return WeeklyDays(1, self._start, self._shape, self._positions).possible()
+        return WeeklyDays(1, self._start, self._fit, self._positions).possible()
 
     def _of_week(self, mask: int) -> Chosen:
         found = self._weeks.get(mask)

@@ -9,10 +9,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
-from ._local import BLOCK, DAY, END, Stretch, ZoneClock, clock_changes, wall_stretch
+from ._local import (
+    BLOCK,
+    DAY,
+    END,
+    TABLES_END,
+    Stretch,
+    ZoneClock,
+    clock_changes,
+    wall_stretch,
+)
 from .rrule_expand import Plan
 
 FIRST, LAST = 0, END - 1
+
+_FEW = 64  # how many members are found one by one
 
 _DRIFT = 2 * DAY
 """More than two offsets of a zone differ by."""
@@ -76,10 +87,24 @@ class Slots(ABC):
     def _previous(self, instant: int) -> int | None: ...
 
     @abstractmethod
+    def _chunks(self, instant: int, end: int) -> Iterator[list[int]]: ...
+
+    @abstractmethod
     def _count_between(self, instant: int, end: int) -> int: ...
 
     @abstractmethod
     def _limit(self) -> None: ...
+
+
+def step(following: Callable[[int], int | None], start: int, number: int) -> int | None:
+    """Where the member `number`, from 1, of a set lies from `start` on, where `following(a)` is the
+    first that is not before a."""
+    found = following(start)
+    for _ in range(number - 1):
+        if found is None:
+            return None
+        found = following(found + 1)
+    return found
 
 
 def nth(count: Callable[[int, int], int], start: int, number: int) -> int | None:
@@ -117,10 +142,13 @@ class EachPass(Slots):
 
     def _limit(self) -> None:
         assert self._count is not None
-        if self._count <= self._plan.most() * 2 * (END // DAY):
+        last = None
+        if self._count <= _FEW:
+            last = step(self._next, self._from, self._count)
+        elif self._count <= self._plan.most() * 2 * (END // DAY):
             last = nth(self._count_between, self._from, self._count)
-            if last is not None:
-                self._until = min(self._until, last)
+        if last is not None:
+            self._until = min(self._until, last)
         self._limited = True
 
     def _next(self, instant: int) -> int | None:
@@ -136,7 +164,8 @@ class EachPass(Slots):
             if clock.calm[wall - offset >> BLOCK] == offset:
                 return wall - offset
             instant = max(instant, wall - offset - _DRIFT)
-        while instant <= self._until:
+        barren = max(instant, TABLES_END) + plan.cycle()
+        while instant <= min(self._until, barren):
             stretch = clock.stretch(instant)
             offset = stretch.offset
             wall = plan.next(max(instant + offset, 0))
@@ -197,23 +226,14 @@ class EachPass(Slots):
         return -self._plan.count(max(end, 0), min(start, END))
 
 
-class Shifted(Slots):
-    """One instant for each wall time: the first pass in an overlap; in a gap, that with the offset
-    before it. Two wall times may mean one instant. COUNT counts wall times."""
+class OnePass(Slots):
+    """One instant for each wall time, the first pass in an overlap."""
 
     def __init__(
         self, plan: Plan, clock: ZoneClock, start: int, until: int | None, count: int | None
     ) -> None:
         super().__init__(plan, clock, start, until, count)
         self._end = END
-
-    def _limit(self) -> None:
-        assert self._count is not None
-        if self._count <= self._plan.most() * (END // DAY):
-            last = nth(self._plan.count, self._start, self._count)
-            if last is not None:
-                self._end = last + 1
-        self._limited = True
 
     def _wall_after(self, wall: int) -> int | None:
         found = self._plan.next(max(wall, self._start))
@@ -223,6 +243,54 @@ class Shifted(Slots):
         found = self._plan.previous(min(wall, self._end))
         return found if found is not None and found >= self._start else None
 
+    def _count_walls(self, start: int, end: int) -> int:
+        return self._plan.count(max(start, self._start), min(end, self._end))
+
+    @staticmethod
+    def _passed(instant: int, stretch: Stretch) -> int:
+        """Up to where wall times had their first pass when `instant`, in `stretch`, has passed."""
+        return max(instant + stretch.offset, stretch.start + stretch.before - 1) + 1
+
+    def _chunks(self, instant: int, end: int) -> Iterator[list[int]]:
+        while instant < end:
+            found = self._next(instant)
+            if found is None or found >= end:
+                return
+            stretch = self._clock.stretch(found)
+            offset = stretch.offset
+            if found < stretch.start + self._moved(stretch):
+                # what comes from the gap is interleaved with what follows it
+                yield [found]
+                instant = found + 1
+                continue
+            last = min(min(stretch.end, end) + offset, self._end)
+            for walls in self._plan.chunks(max(found + offset, self._start), last):
+                yield [wall - offset for wall in walls]
+            instant = stretch.end
+
+    @abstractmethod
+    def _moved(self, stretch: Stretch) -> int:
+        """For how long, from the beginning of `stretch`, wall times of its gap come."""
+
+
+class Shifted(OnePass):
+    """In a gap a wall time has the offset before it, and two wall times may mean one instant. COUNT
+    counts wall times."""
+
+    def _limit(self) -> None:
+        assert self._count is not None
+        last = None
+        if self._count <= _FEW:
+            last = step(self._plan.next, self._start, self._count)
+        elif self._count <= self._plan.most() * (END // DAY):
+            last = nth(self._plan.count, self._start, self._count)
+        if last is not None:
+            self._end = last + 1
+        self._limited = True
+
+    def _moved(self, stretch: Stretch) -> int:
+        return stretch.offset - stretch.before
+
     def _next(self, instant: int) -> int | None:
         clock = self._clock
         offset = clock.calm[instant >> BLOCK]
@@ -230,11 +298,8 @@ class Shifted(Slots):
         if offset is None:
             stretch = clock.stretch(instant)
             offset = stretch.offset
-            wall = instant + offset
-            gap = stretch.start + stretch.before  # where the wall was when the stretch began
-            if wall < gap:
-                wall = gap
-            elif instant + stretch.before < stretch.start + offset:
+            wall = max(instant + offset, stretch.start + stretch.before)
+            if instant + stretch.before < stretch.start + offset:
                 found = self._wall_after(instant + stretch.before)
                 if found is not None and found < stretch.start + offset:
                     shifted = found - stretch.before
@@ -266,15 +331,18 @@ class Shifted(Slots):
         if instant < 0:
             return None
         stretch = self._clock.stretch(instant)
-        offset, start = stretch.offset, stretch.start
-        after = start + offset
-        found = self._wall_before(max(instant + offset, start + stretch.before - 1) + 1)
+        start = stretch.start
+        found = self._wall_before(self._passed(instant, stretch))
         if found is None:
             return None
-        if found >= after:
+        if found >= start + max(stretch.offset, stretch.before):
             candidate = self._shifted_before(instant, stretch)
-            return found - offset if candidate is None else max(found - offset, candidate)
-        if stretch.before < offset and found >= start + stretch.before:
+            return (
+                found - stretch.offset
+                if candidate is None
+                else max(found - stretch.offset, candidate)
+            )
+        if found >= start + stretch.before:
             # all of the gap, or the part of it that comes before `instant`
             candidate = self._shifted_before(instant, stretch)
             if candidate is not None:
@@ -300,44 +368,24 @@ class Shifted(Slots):
         found = self._wall_before(min(stretch.start + stretch.offset, instant + stretch.before + 1))
         return found - stretch.before if found is not None and found >= gap else None
 
-    def _chunks(self, instant: int, end: int) -> Iterator[list[int]]:
-        while instant < end:
-            found = self._next(instant)
-            if found is None or found >= end:
-                return
-            stretch = self._clock.stretch(found)
-            offset = stretch.offset
-            # what the gap before the stretch moved is interleaved with what follows it
-            clear = stretch.start + max(offset - stretch.before, 0)
-            if found < clear:
-                yield [found]
-                instant = found + 1
-                continue
-            last = min(min(stretch.end, end) + offset, self._end)
-            for walls in self._plan.chunks(max(found + offset, self._start), last):
-                yield [wall - offset for wall in walls]
-            instant = stretch.end
-
     def _count_between(self, instant: int, end: int) -> int:
-        total = self._walls_until(end - 1) - self._walls_until(instant - 1)
+        low, before = self._walls_until(instant - 1)
+        high, after = self._walls_until(end - 1)
+        total = self._count_walls(low, high) + before - after
         for change in clock_changes(self._clock, instant - _DRIFT, end):
             shift = change.offset - change.before
             if shift > 0 and self._plan.may_repeat(shift):
                 total -= self._repeats(change, instant, end)
         return total
 
-    def _walls_until(self, instant: int) -> int:
-        """How many wall times mean an instant not after `instant`."""
+    def _walls_until(self, instant: int) -> tuple[int, int]:
+        """Up to where wall times mean an instant not after `instant`, and how many of these do not
+        because they come from a gap."""
         if instant < 0:
-            return 0
+            return 0, 0
         stretch = self._clock.stretch(instant)
-        offset = stretch.offset
-        bound = max(instant + offset, stretch.start + stretch.before - 1) + 1
-        total = self._count_walls(self._start, bound)
-        return total - self._count_walls(instant + stretch.before + 1, stretch.start + offset)
-
-    def _count_walls(self, start: int, end: int) -> int:
-        return self._plan.count(max(start, self._start), min(end, self._end))
+        waiting = self._count_walls(instant + stretch.before + 1, stretch.start + stretch.offset)
+        return self._passed(instant, stretch), waiting
 
     def _repeats(self, change: Stretch, instant: int, end: int) -> int:
         """How many slots from `instant` to before `end` two wall times mean: one in the gap, and
@@ -350,6 +398,56 @@ class Shifted(Slots):
         )
 
 
-class Skipped(Shifted):
-    """One instant for each wall time that exists: the first pass in an overlap, none in a gap
-    (RFC 5545 section 3.3.10). COUNT counts those."""
+class Skipped(OnePass):
+    """A wall time in a gap is none (RFC 5545 section 3.3.10). COUNT counts the others."""
+
+    def _limit(self) -> None:
+        assert self._count is not None
+        start = max(first_pass(self._clock, self._start) - _DRIFT, 0)
+        last = None
+        if self._count <= _FEW:
+            last = step(self._next, start, self._count)
+        elif self._count <= self._plan.most() * (END // DAY):
+            last = nth(self._count_between, start, self._count)
+        if last is not None:
+            self._until = min(self._until, last)
+        self._limited = True
+
+    def _moved(self, stretch: Stretch) -> int:
+        return 0
+
+    def _next(self, instant: int) -> int | None:
+        clock = self._clock
+        stretch = clock.stretch(instant)
+        found = self._wall_after(max(instant + stretch.offset, stretch.start + stretch.before))
+        barren = max(instant, TABLES_END) + self._plan.cycle()
+        while found is not None and found <= barren:
+            shown = wall_stretch(clock, found)
+            if shown is None:
+                return None
+            after = shown.start + shown.offset
+            if found >= after or shown.start == 0:
+                return found - shown.offset
+            found = self._wall_after(after)
+        return None
+
+    def _previous(self, instant: int) -> int | None:
+        instant -= 1
+        if instant < 0:
+            return None
+        found = self._wall_before(self._passed(instant, self._clock.stretch(instant)))
+        while found is not None:
+            stretch = wall_stretch(self._clock, found)
+            assert stretch is not None
+            if found >= stretch.start + stretch.offset or stretch.start == 0:
+                return found - stretch.offset if found >= stretch.offset else None
+            found = self._wall_before(stretch.start + stretch.before)
+        return None
+
+    def _count_between(self, instant: int, end: int) -> int:
+        clock = self._clock
+        low = self._passed(instant - 1, clock.stretch(instant - 1)) if instant > 0 else 0
+        total = self._count_walls(low, self._passed(end - 1, clock.stretch(end - 1)))
+        for change in clock_changes(clock, instant, end):
+            total -= self._count_walls(change.start + change.before, change.start + change.offset)
+        return total

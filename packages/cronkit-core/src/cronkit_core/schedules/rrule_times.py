@@ -102,6 +102,16 @@ class Grid(Times):
         k = bisect_left(self.seconds, second)
         return (i * len(self.minutes) + j) * len(self.seconds) + k
 
+    def slice(self, first: int, last: int) -> list[int]:
+        size = len(self.seconds)
+        found: list[int] = []
+        for row in range(first // size, -(-last // size)):
+            h, m = divmod(row, len(self.minutes))
+            minute = self.hours[h] * 3600 + self.minutes[m] * 60
+            low, high = max(first - row * size, 0), min(last - row * size, size)
+            found += [minute + second for second in self.seconds[low:high]]
+        return found
+
     def run_end(self, second: int, unit: int) -> int:
         if unit == 1 and len(self.seconds) < 60:
             return second + 1

@@ -121,14 +121,16 @@ class SQLStorage:
 def run_program(connection: sqlite3.Connection, program: Program[T]) -> T:
     """Run a program on a plain connection, in whatever transaction that is in."""
     rows: Rows = []
+    cursor = connection.cursor()
+    cursor.row_factory = None  # the connection may make something else of rows than tuples
     try:
         statement = next(program)
         while True:
             if statement.many:
-                connection.executemany(statement.sql, statement.params)
+                cursor.executemany(statement.sql, statement.params)
                 rows = []
             else:
-                rows = connection.execute(statement.sql, statement.params).fetchall()
+                rows = cursor.execute(statement.sql, statement.params).fetchall()
             statement = program.send(rows)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]

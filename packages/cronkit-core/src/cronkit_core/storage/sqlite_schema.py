@@ -133,21 +133,16 @@ def _tables(prefix: str) -> Generator[Statement, Rows, None]:
 STEPS: tuple[Step, ...] = (_tables,)
 
 
-def migrate(
-    prefix: str, where: str, take_over: Step | None = None
-) -> Generator[Statement, Rows, None]:
+def migrate(prefix: str, where: str) -> Generator[Statement, Rows, None]:
     """Bring the tables with `prefix` up to date; a program for one write transaction.
 
-    `where` names the database in the error of a storage that is too new. `take_over` runs before
-    the first step, on a database that this project has not written yet.
+    `where` names the database in the error of a storage that is too new.
     """
     yield Statement(f"CREATE TABLE IF NOT EXISTS {prefix}schema (version INTEGER NOT NULL)")
     rows = yield Statement(f"SELECT version FROM {prefix}schema")
     version = rows[0][0] if rows else 0
     if version > len(STEPS):
         raise StorageTooNew(where, version, len(STEPS))
-    if version == 0 and take_over is not None:
-        yield from take_over(prefix)
     for step in STEPS[version:]:
         yield from step(prefix)
     if version != len(STEPS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 
@@ -32,7 +32,7 @@ class Cron:
     minutes: frozenset[int]
     hours: frozenset[int]
     months: frozenset[int]
-    years: frozenset[int]
+    years: Container[int]
     days_of_month: tuple[DayTest, ...]
     days_of_week: tuple[DayTest, ...]
     both_days: bool
@@ -70,7 +70,7 @@ def parse_cron(expression: str, days: str = "either") -> Cron:
         hours=_numbers(hour, 0, 23),
         months=_numbers(month, 1, 12, MONTHS),
         # Steps count from 1970.
-        years=_numbers(year, 1970 if "/" in year else 1, 9999),
+        years=range(1, 10_000) if year == "*" else _numbers(year, 1970 if "/" in year else 1, 9999),
         days_of_month=tuple(map(_day_of_month, of_month.split(","))),
         days_of_week=tuple(map(_day_of_week, of_week.split(","))),
         both_days=days == "both" or of_month[0] in "*?" or of_week[0] in "*?",

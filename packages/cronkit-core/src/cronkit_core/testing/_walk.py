@@ -56,31 +56,40 @@ def readings(
         if hour.hour == 0 and not any(day(hour.date() + n * DAY) for n in (-1, 0, 1)):
             hour += DAY
             continue
-        for reading in _hour(zone, hour, minute, sorted(seconds)):
+        for reading in _within(zone, hour, HOUR, minute, sorted(seconds)):
             if start < reading.instant <= end:
                 yield reading
         hour += HOUR
 
 
-def _hour(
-    zone: tzinfo, hour: datetime, minute: Callable[[datetime], bool], seconds: list[int]
+def _within(
+    zone: tzinfo,
+    begin: datetime,
+    length: timedelta,
+    minute: Callable[[datetime], bool],
+    seconds: list[int],
 ) -> Iterator[Reading]:
-    before = hour.astimezone(UTC) - SECOND
+    """The readings of one hour, or of one minute."""
+    before = begin.astimezone(UTC) - SECOND
     shift = show(before, zone) - before.replace(tzinfo=None)
-    last = hour + HOUR - SECOND
-    steady = show(last, zone) - last.replace(tzinfo=None) == shift and shift % MINUTE == timedelta()
-    if steady:
-        for n in range(60):
-            instant = hour + n * MINUTE
+    last = begin + length - SECOND
+    if show(last, zone) - last.replace(tzinfo=None) == shift and shift % MINUTE == timedelta():
+        for n in range(length // MINUTE):
+            instant = begin + n * MINUTE
             wall = instant.replace(tzinfo=None) + shift
             if minute(wall):
-                again = bool(instant.astimezone(zone).fold)
                 for s in seconds:
-                    yield Reading(instant + s * SECOND, wall + s * SECOND, again, ())
+                    at = instant + s * SECOND
+                    again = bool(at.astimezone(zone).fold)
+                    yield Reading(at, wall + s * SECOND, again, ())
+        return
+    if length == HOUR:
+        for n in range(60):
+            yield from _within(zone, begin + n * MINUTE, MINUTE, minute, seconds)
         return
     previous = show(before, zone)
-    for n in range(3600):
-        instant = hour + n * SECOND
+    for n in range(60):
+        instant = begin + n * SECOND
         wall = show(instant, zone)
         jumped = max(0, (wall - previous) // SECOND - 1)
         skipped = tuple(previous + i * SECOND for i in range(1, jumped + 1))

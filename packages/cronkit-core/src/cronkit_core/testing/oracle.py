@@ -25,6 +25,7 @@ from ._walk import first_instant, show
 
 YEAR = timedelta(days=366)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -152,11 +153,23 @@ def _dict(
 
 def _hits(excluded: Any, timezone: str | None, slot: datetime, anchor: datetime) -> bool:
     """Whether `excluded`, a date, a range or a schedule, holds the instant `slot`."""
-    local = show(slot, ZoneInfo(timezone or "UTC"))
-    if isinstance(excluded, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", excluded):
-        return local.date() == date.fromisoformat(excluded)
+    zone = ZoneInfo(timezone or "UTC")
+    today = show(slot, zone).date()
+    if isinstance(excluded, str) and _DATE.fullmatch(excluded):
+        return today == date.fromisoformat(excluded)
     if isinstance(excluded, Mapping) and "from" in excluded:
-        return _from(excluded["from"], local, slot) <= timedelta() <= _to(excluded, local, slot)
+        first, last = excluded["from"], excluded["to"]
+        begun = (
+            today >= date.fromisoformat(first)
+            if _DATE.fullmatch(first)
+            else slot >= _moment(first, zone)
+        )
+        over = (
+            today > date.fromisoformat(last)
+            if _DATE.fullmatch(last)
+            else slot > _moment(last, zone)
+        )
+        return begun and not over
     before = slot - timedelta(microseconds=1)
     return slot in reference_slots(excluded, timezone, before, slot, anchor=anchor)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -139,13 +140,14 @@ def _day_fields(draw: DrawFn, features: frozenset[str]) -> tuple[str, str]:
     return of_month, of_week
 
 
+@cache
 def _field(
     low: int,
     high: int,
     features: frozenset[str],
-    usual: Sequence[str] = (),
+    usual: tuple[str, ...] = (),
     *,
-    names: Sequence[str] = (),
+    names: tuple[str, ...] = (),
     hashed: bool = False,
 ) -> SearchStrategy[str]:
     terms = _terms(low, high, features, names)
@@ -189,6 +191,7 @@ def _terms(
     return st.one_of(choices)
 
 
+@cache
 def _days_of_month(features: frozenset[str]) -> SearchStrategy[str]:
     special: list[SearchStrategy[str]] = []
     if "last" in features:
@@ -200,6 +203,7 @@ def _days_of_month(features: frozenset[str]) -> SearchStrategy[str]:
     return _with_special(_field(1, 31, features, ("1", "15", "31")), special, features)
 
 
+@cache
 def _days_of_week(features: frozenset[str]) -> SearchStrategy[str]:
     named = st.sampled_from(("1", "5", "MON", "fri", "Sun"))
     day = named if "names" in features else st.integers(0, 6).map(str)

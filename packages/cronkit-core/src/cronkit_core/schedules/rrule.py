@@ -1,0 +1,402 @@
+"""RRULE: the recurrence rules of iCalendar (RFC 5545 sections 3.3.10 and 3.8.5, RFC 7529)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from heapq import merge
+from itertools import islice
+from typing import Any, ClassVar, Literal
+
+from ..errors import InvalidSchedule
+from ._local import END, ORIGIN, load_zone, zone_clock
+from ._spec import shown
+from .base import Schedule, instant
+from .rrule_compile import EPOCH, compile_rule, seconds_of
+from .rrule_dates import (
+    Given,
+    ceiling,
+    day_spans,
+    floor,
+    in_utc,
+    instant_of,
+    last_instant,
+    read_given,
+    several,
+    wall_of,
+    zone_name,
+)
+from .rrule_parse import Dated, Value, parse_text
+from .rrule_rule import Rule
+from .rrule_slots import EachPass, Shifted, Skipped, Slots
+
+MAX_TEXT = 65_536
+"""The longest text of a rule, in characters."""
+
+MAX_EXCLUDED = 50_000
+"""How many slots in a row exclusions may take out; a schedule that loses more is taken to name no
+further slot."""
+
+
+class RRuleSchedule(Schedule):
+    """Slots by recurrence rules, dates added to them and dates taken out.
+
+    A rule is about the wall clock of its zone. With FREQ=DAILY and above, a wall time that the
+    clock skips is read with the offset before the gap (02:30 becomes 03:30; RFC 5545 section
+    3.3.5), or left out where `nonexistent` is "skip" (section 3.3.10); one that it shows twice
+    means the first pass. With FREQ=HOURLY, MINUTELY and SECONDLY, every instant is a slot whose
+    wall time fits: both passes, and nothing in a gap.
+
+    DTSTART is where a rule starts and what its INTERVAL counts from, but a slot only where the
+    rule names it. Without one that is 1970-01-01 00:00. COUNT counts wall times where a wall time
+    means one instant, else instants.
+    """
+
+    __slots__ = (
+        "_dtstart",
+        "_exdate",
+        "_exdates",
+        "_exrules",
+        "_exslots",
+        "_exspans",
+        "_nonexistent",
+        "_plain",
+        "_rdate",
+        "_rdates",
+        "_rules",
+        "_slots",
+        "_text",
+        "_timezone",
+    )
+
+    kind: ClassVar[str] = "rrule"
+
+    _text: str
+    _timezone: str | None
+    _nonexistent: Literal["shift", "skip"]
+    _dtstart: datetime | None
+    _rdate: tuple[Value, ...]
+    _exdate: tuple[Value, ...]
+    _rules: tuple[Rule, ...]
+    _exrules: tuple[Rule, ...]
+    _slots: tuple[Slots, ...]
+    _exslots: tuple[Slots, ...]
+    _rdates: tuple[int, ...]
+    _exdates: tuple[int, ...]
+    _exspans: tuple[tuple[int, int], ...]
+    _plain: bool
+
+    @classmethod
+    def parse(
+        cls,
+        text: str,
+        timezone: str | None = None,
+        *,
+        dtstart: Given | None = None,
+        exdate: Given | Sequence[Given] = (),
+        rdate: Given | Sequence[Given] = (),
+        nonexistent: Literal["shift", "skip"] = "shift",
+        anchor: datetime | None = None,
+    ) -> RRuleSchedule:
+        """The schedule that `text` says: the value of an RRULE ("FREQ=WEEKLY;BYDAY=MO"), or lines
+        of DTSTART, RRULE, EXRULE, RDATE and EXDATE as iCalendar has them.
+
+        The zone is the TZID of DTSTART, or UTC where DTSTART ends with Z; else `timezone`, an IANA
+        name; else UTC. `dtstart`, `exdate` and `rdate` add to what the text says: ISO 8601 strings,
+        datetimes and dates, on the zone's wall clock where they have no offset. A date as `exdate`
+        takes out the whole local day; elsewhere it means its midnight. `anchor`, an aware datetime,
+        is the DTSTART of rules with COUNT where none was given, rounded up to the second.
+
+        Raises InvalidSchedule, which names the part.
+        """
+        _check_text(text)
+        if nonexistent not in ("shift", "skip"):
+            raise InvalidSchedule(
+                f"bad nonexistent {shown(nonexistent)}: 'shift' or 'skip'",
+                spec=nonexistent,
+                where="nonexistent",
+            )
+        self = cls.__new__(cls)
+        parsed = parse_text(text)
+        self._text = text
+        self._nonexistent = nonexistent
+        start = read_given(dtstart, "dtstart") if dtstart is not None else None
+        if start is not None and parsed.dtstart is not None:
+            raise InvalidSchedule(
+                "DTSTART twice: in the text and as dtstart; leave one out",
+                spec=text,
+                where="DTSTART",
+            )
+        self._timezone = zone_name(parsed.dtstart, dtstart, timezone)
+        zone = UTC if self._timezone is None else load_zone(self._timezone)
+        clock = zone_clock(zone)
+        counted = any(rule.count is not None for rule in (*parsed.rules, *parsed.exrules))
+        self._dtstart = None
+        if start is not None:
+            self._dtstart = wall_of(start, clock, "dtstart")
+        elif parsed.dtstart is None and anchor is not None and counted:
+            whole = instant(anchor, "anchor") + timedelta(microseconds=999_999)
+            self._dtstart = wall_of(whole.replace(microsecond=0), clock, "anchor")
+        first = self._dtstart
+        if parsed.dtstart is not None:
+            first = wall_of(in_utc(parsed.dtstart.value), clock, "DTSTART")
+        if first is None and counted:
+            raise InvalidSchedule(
+                f"COUNT without DTSTART in {shown(text)}: add a DTSTART to count from",
+                spec=text,
+                where="COUNT",
+            )
+        self._rules = tuple(replace(rule, dtstart=first) for rule in parsed.rules)
+        self._exrules = tuple(replace(rule, dtstart=first) for rule in parsed.exrules)
+        self._rdate = tuple(read_given(value, "rdate") for value in several(rdate))
+        self._exdate = tuple(read_given(value, "exdate") for value in several(exdate))
+        rdates = [*parsed.rdates, *(Dated(value) for value in self._rdate)]
+        exdates = [*parsed.exdates, *(Dated(value) for value in self._exdate)]
+        self._rdates = tuple(sorted({instant_of(item, clock, "RDATE") for item in rdates}))
+        self._exdates = tuple(
+            sorted(
+                {
+                    instant_of(item, clock, "EXDATE")
+                    for item in exdates
+                    if isinstance(item.value, datetime)
+                }
+            )
+        )
+        self._exspans = day_spans([d for d in exdates if not isinstance(d.value, datetime)], zone)
+        self._slots = self._resolve(self._rules, zone)
+        self._exslots = self._resolve(self._exrules, zone)
+        extras = (self._exslots, self._exdates, self._exspans, self._rdates)
+        self._plain = len(self._slots) == 1 and not any(extras)
+        return self
+
+    def _resolve(self, rules: Sequence[Rule], zone: tzinfo) -> tuple[Slots, ...]:
+        clock = zone_clock(zone)
+        found: list[Slots] = []
+        for rule in rules:
+            plan = compile_rule(rule)
+            if plan is None:
+                continue
+            manner: type[Slots] = Shifted if self._nonexistent == "shift" else Skipped
+            if rule.sub_daily:
+                manner = EachPass
+            start = seconds_of(rule.dtstart or EPOCH)
+            until = None if rule.until is None else last_instant(rule.until, zone)
+            found.append(manner(plan, clock, start, until, rule.count))
+        return tuple(found)
+
+    @property
+    def timezone(self) -> str | None:
+        return self._timezone
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The RRULEs, as data."""
+        return self._rules
+
+    @property
+    def exrules(self) -> tuple[Rule, ...]:
+        """The EXRULEs, as data."""
+        return self._exrules
+
+    def next_after(self, after: datetime) -> datetime | None:
+        found = self._next(floor(after, "after") + 1)
+        return None if found is None else ORIGIN + timedelta(0, found)
+
+    def previous_before(self, before: datetime) -> datetime | None:
+        found = self._previous(ceiling(before, "before"))
+        return None if found is None else ORIGIN + timedelta(0, found)
+
+    def upcoming(self, after: datetime, n: int) -> list[datetime]:
+        start = floor(after, "after") + 1
+        return [ORIGIN + timedelta(0, found) for found in islice(self._walk(start, END), max(n, 0))]
+
+    def between(self, start: datetime, end: datetime) -> Iterator[datetime]:
+        first, last = floor(start, "start") + 1, floor(end, "end") + 1
+        for found in self._walk(first, last):
+            yield ORIGIN + timedelta(0, found)
+
+    def count_between(self, start: datetime, end: datetime) -> int:
+        return self._count(floor(start, "start") + 1, floor(end, "end") + 1)
+
+    def _next(self, at: int) -> int | None:
+        """The first slot that is not before `at`."""
+        if self._plain:
+            return self._slots[0].next(at)
+        for _ in range(MAX_EXCLUDED):
+            found = self._next_named(at)
+            if found is None:
+                return None
+            clear = self._clear_after(found)
+            if clear == found:
+                return found
+            at = clear
+        return None
+
+    def _previous(self, at: int) -> int | None:
+        """The last slot that is before `at`."""
+        for _ in range(MAX_EXCLUDED):
+            found = self._previous_named(at)
+            if found is None:
+                return None
+            clear = self._clear_before(found)
+            if clear == found:
+                return found
+            at = clear + 1
+        return None
+
+    def _next_named(self, at: int) -> int | None:
+        found = [slot for slots in self._slots if (slot := slots.next(at)) is not None]
+        i = bisect_left(self._rdates, at)
+        if i < len(self._rdates):
+            found.append(self._rdates[i])
+        return min(found, default=None)
+
+    def _previous_named(self, at: int) -> int | None:
+        found = [slot for slots in self._slots if (slot := slots.previous(at)) is not None]
+        i = bisect_left(self._rdates, at)
+        if i:
+            found.append(self._rdates[i - 1])
+        return max(found, default=None)
+
+    def _clear_after(self, at: int) -> int:
+        """`at` where nothing takes it out; else a later instant before which everything is."""
+        span = self._span_at(at)
+        if span is not None:
+            return span[1]
+        return at + 1 if self._excluded(at) else at
+
+    def _clear_before(self, at: int) -> int:
+        """`at` where nothing takes it out; else an earlier instant after which everything is."""
+        span = self._span_at(at)
+        if span is not None:
+            return span[0] - 1
+        return at - 1 if self._excluded(at) else at
+
+    def _span_at(self, at: int) -> tuple[int, int] | None:
+        i = bisect_right(self._exspans, (at, END)) - 1
+        return self._exspans[i] if i >= 0 and at < self._exspans[i][1] else None
+
+    def _excluded(self, at: int) -> bool:
+        i = bisect_left(self._exdates, at)
+        if i < len(self._exdates) and self._exdates[i] == at:
+            return True
+        return any(slots.next(at) == at for slots in self._exslots)
+
+    def _walk(self, start: int, end: int) -> Iterator[int]:
+        """The slots from `start` to before `end`."""
+        named = self._walk_named(start, end)
+        if not (self._exslots or self._exdates or self._exspans):
+            yield from named
+            return
+        misses = 0
+        for found in named:
+            if self._clear_after(found) == found:
+                misses = 0
+                yield found
+            else:
+                misses += 1
+                if misses >= MAX_EXCLUDED:
+                    return
+
+    def _walk_named(self, start: int, end: int) -> Iterator[int]:
+        streams = [_flat(slots.chunks(start, end)) for slots in self._slots]
+        if self._rdates:
+            low, high = bisect_left(self._rdates, start), bisect_left(self._rdates, end)
+            streams.append(iter(self._rdates[low:high]))
+        if len(streams) == 1:
+            return streams[0]
+        return _distinct(merge(*streams))
+
+    def _count(self, start: int, end: int) -> int:
+        """How many slots there are from `start` to before `end`."""
+        if len(self._slots) > 1 or self._exslots:
+            return sum(1 for _ in self._walk(start, end))
+        total = self._count_named(start, end)
+        for low, high in self._exspans:
+            total -= self._count_named(max(low, start), min(high, end))
+        return total - sum(
+            start <= at < end and self._span_at(at) is None and self._next_named(at) == at
+            for at in self._exdates
+        )
+
+    def _count_named(self, start: int, end: int) -> int:
+        if start >= end:
+            return 0
+        total = sum(slots.count(start, end) for slots in self._slots)
+        for at in self._rdates[bisect_left(self._rdates, start) : bisect_left(self._rdates, end)]:
+            total += all(slots.next(at) != at for slots in self._slots)
+        return total
+
+    def describe(self) -> str:
+        from .rrule_describe import describe
+
+        return describe(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        data: dict[str, Any] = {"rrule": self._text}
+        if self._timezone is not None:
+            data["timezone"] = self._timezone
+        if self._dtstart is not None:
+            data["dtstart"] = self._dtstart.isoformat()
+        if self._exdate:
+            data["exdate"] = [value.isoformat() for value in self._exdate]
+        if self._rdate:
+            data["rdate"] = [value.isoformat() for value in self._rdate]
+        if self._nonexistent != "shift":
+            data["nonexistent"] = self._nonexistent
+        return data
+
+    def _key(self) -> tuple[object, ...]:
+        return (
+            frozenset(self._rules),
+            frozenset(self._exrules),
+            self._timezone,
+            self._nonexistent,
+            self._rdates,
+            self._exdates,
+            self._exspans,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, RRuleSchedule) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        data = self.to_dict()
+        text = data.pop("rrule")
+        options = "".join(f", {key}={value!r}" for key, value in data.items())
+        return f"RRuleSchedule.parse({text!r}{options})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.to_dict(),)
+
+
+def _check_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise InvalidSchedule(f"bad rrule {shown(text)}: it is text", spec=text, where="rrule")
+    if len(text) > MAX_TEXT:
+        raise InvalidSchedule(
+            f"bad rrule of {len(text)} characters: at most {MAX_TEXT}", spec=text, where="rrule"
+        )
+
+
+def _restore(data: dict[str, Any]) -> RRuleSchedule:
+    text = data.pop("rrule")
+    return RRuleSchedule.parse(text, data.pop("timezone", None), **data)
+
+
+def _flat(chunks: Iterator[list[int]]) -> Iterator[int]:
+    for chunk in chunks:
+        yield from chunk
+
+
+def _distinct(ascending: Iterable[int]) -> Iterator[int]:
+    last = -1
+    for item in ascending:
+        if item != last:
+            yield item
+            last = item

@@ -1,0 +1,115 @@
+"""The table of all routes. A view that is not in it has no address, and one that is has the gate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from datasette.app import Datasette
+from datasette.utils.asgi import Base400, Forbidden, Request, Response
+
+from cronkit_core.errors import (
+    Conflict,
+    CronkitError,
+    HandlerNotFound,
+    RunNotFound,
+    StorageError,
+    TaskActive,
+    TaskNotFound,
+)
+
+from . import api, pages, permissions
+from .call import Call, View
+
+logger = logging.getLogger("datasette_cron")
+
+Error = Callable[[str, int, Mapping[str, str]], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The views at the addresses that fit `pattern`, by method."""
+
+    pattern: str
+    views: Mapping[str, View]
+
+    @property
+    def allow(self) -> str:
+        """The methods, as the header `Allow` lists them."""
+        return ", ".join([*self.views, *(["HEAD"] if "GET" in self.views else [])])
+
+
+API = (
+    Route(r"/-/api/cron/tasks$", {"GET": api.list_tasks}),
+    Route(r"/-/api/cron/tasks/(?P<name>[^/]+)$", {"GET": api.show_task}),
+    Route(r"/-/api/cron/tasks/(?P<name>[^/]+)/runs$", {"GET": api.list_runs}),
+    Route(r"/-/api/cron/tasks/(?P<name>[^/]+)/trigger$", {"POST": api.trigger_task}),
+    Route(r"/-/api/cron/tasks/(?P<name>[^/]+)/enable$", {"POST": api.enable_task}),
+)
+PAGES = (
+    Route(r"/-/cron$", {"GET": pages.index}),
+    Route(r"/-/cron/(?P<name>[^/]+)$", {"GET": pages.task}),
+)
+
+# What an error of the scheduler is in HTTP; the first that fits counts.
+_STATUSES: tuple[tuple[type[CronkitError], int], ...] = (
+    (TaskNotFound, 404),
+    (RunNotFound, 404),
+    (HandlerNotFound, 409),
+    (TaskActive, 409),
+    (Conflict, 409),
+    (StorageError, 503),
+    (CronkitError, 400),
+)
+
+
+def all_routes() -> list[tuple[str, permissions.View]]:
+    """The routes as Datasette takes them, each behind the gate."""
+    return [
+        *((r.pattern, permissions.gated(_json(r), _refuse_json)) for r in API),
+        *((r.pattern, permissions.gated(_html(r), _refuse_html)) for r in PAGES),
+    ]
+
+
+def _json(route: Route) -> permissions.View:
+    async def json_view(datasette: Datasette, request: Request) -> Response:
+        view = _view(route, request)
+        if view is None:
+            message = f"Method not allowed: {route.allow}"
+            return Response.error(message, 405, headers={"allow": route.allow})
+        try:
+            return await view(Call(datasette, request))
+        except Base400 as error:
+            return Response.error(str(error), error.status)
+        except CronkitError as error:
+            status = next(status for kind, status in _STATUSES if isinstance(error, kind))
+            if status >= 500:
+                logger.exception("%s %s failed", request.method, request.path)
+            return Response.error(str(error), status)
+
+    return json_view
+
+
+def _html(route: Route) -> permissions.View:
+    async def html_view(datasette: Datasette, request: Request) -> Response:
+        view = _view(route, request)
+        if view is None:
+            message = f"Method not allowed: {route.allow}"
+            return Response.text(message, status=405, headers={"allow": route.allow})
+        return await view(Call(datasette, request))
+
+    return html_view
+
+
+def _view(route: Route, request: Request) -> View | None:
+    return route.views.get("GET" if request.method == "HEAD" else request.method)
+
+
+def _refuse_json(message: str) -> Response:
+    return Response.error(message, 403)
+
+
+def _refuse_html(message: str) -> NoReturn:
+    raise Forbidden(message)
