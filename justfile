@@ -41,3 +41,15 @@ format: setup
 # lock the newest versions that the packages allow
 lock *args: setup
     uv lock "$@"
+
+# real clients: both wheels, datasette-alerts and datasette-libfec in an environment of their own
+clients: setup
+    uv run tests/clients/run_clients.py
+
+# the properties of schedules with a million examples instead of thousands
+soak *args: setup
+    CRONKIT_SOAK=1 uv run pytest --timeout 0 -n auto tests/schedules "$@"
+
+# cronkit beside its peers, each in an environment of its own
+bench: setup
+    uv run benchmarks/schedules.py

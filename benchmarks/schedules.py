@@ -4,8 +4,8 @@
     uv run python benchmarks/schedules.py --here     # uses what is installed here
     uv run python benchmarks/schedules.py --zone UTC --only next
 
-Every figure is the median of `--rounds` rounds. In each round all libraries take their turn with the
-same questions, so that a busy machine slows all of them alike. The first column is the time of
+Every figure is the median of `--rounds` rounds. In each round all libraries take their turn with
+the same questions, so that a busy machine slows all of them alike. The first column is the time of
 cronkit, the others say how many times that each peer takes: above 1, cronkit is faster.
 """
 
@@ -308,7 +308,9 @@ def next_after(ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> None:
     afters = [START + timedelta(seconds=chosen.randrange(4 * 365 * 86_400)) for _ in range(200)]
     table = Table(f"The next slot after an instant, parsed once ({zone.key})", names(peers), "µs")
     for name, cron in SHAPES.items():
-        asks = [able(lambda one=one: one.nexts(cron, zone, afters)) for one in (ours, *peers)]
+        asks = [
+            able(lambda one=one, cron=cron: one.nexts(cron, zone, afters)) for one in (ours, *peers)
+        ]
         table.row(name, medians(asks, rounds), [len(afters)] * len(asks))
     table.end()
 
@@ -318,7 +320,8 @@ def parse_and_next(ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> N
     after = START + timedelta(days=100, seconds=12_345)
     for name, cron in SHAPES.items():
         asks = [
-            able(lambda one=one: one.parse_and_next(cron, zone, after)) for one in (ours, *peers)
+            able(lambda one=one, cron=cron: one.parse_and_next(cron, zone, after))
+            for one in (ours, *peers)
         ]
         table.row(name, medians(asks, rounds))
     table.end()
@@ -342,12 +345,14 @@ def iterate(ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> None:
         asks: list[Ask | None] = []
         counts: list[int] = []
         for one in (ours, *peers):
-            count = reach(lambda one=one: one.steps(cron, zone, START))
+            count = reach(lambda one=one, cron=cron: one.steps(cron, zone, START))
             counts.append(max(count, 1))
             if not count:
                 asks.append(None)
                 continue
-            asks.append(lambda one=one, n=count: deplete(one.steps(cron, zone, START), n))
+            asks.append(
+                lambda one=one, cron=cron, n=count: deplete(one.steps(cron, zone, START), n)
+            )
         table.row(name, medians(asks, rounds), counts)
     table.end()
 
@@ -379,12 +384,17 @@ def rules(zone: ZoneInfo, rounds: int) -> None:
     chosen = random.Random(2)
     afters = [start + timedelta(seconds=chosen.randrange(365 * 86_400)) for _ in range(20)]
     for name, rule in RULES.items():
-        asks = [able(lambda one=one: one.nexts(rule, zone, start, afters)) for one in both]
+        asks = [
+            able(lambda one=one, rule=rule: one.nexts(rule, zone, start, afters)) for one in both
+        ]
         table.row(name, medians(asks, rounds), [len(afters)] * 2)
     table.end()
     table = Table(f"RRULE: parse, and the first slot six years on ({zone.key})", ["dateutil"], "µs")
     for name, rule in RULES.items():
-        asks = [able(lambda one=one: one.parse_and_next(rule, zone, start, START)) for one in both]
+        asks = [
+            able(lambda one=one, rule=rule: one.parse_and_next(rule, zone, start, START))
+            for one in both
+        ]
         table.row(name, medians(asks, rounds))
     table.end()
 

@@ -1,12 +1,12 @@
-"""The Hypothesis profiles: a quick one for the suite, and `soak` (CRONKIT_SOAK=1) with many more
-examples and no time limit."""
+"""The Hypothesis profiles: a quick one for the suite, and `soak` for CRONKIT_SOAK=1, with very many
+more examples and no time limit (another number is that of the examples of each test)."""
 
 import os
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-SOAK = os.environ.get("CRONKIT_SOAK") == "1"
+SOAK = int(os.environ.get("CRONKIT_SOAK", "0"))
 
 settings.register_profile(
     "quick",
@@ -16,7 +16,9 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("soak", settings.get_profile("quick"), max_examples=30_000)
+settings.register_profile(
+    "soak", settings.get_profile("quick"), max_examples=30_000 if SOAK == 1 else max(SOAK, 1)
+)
 settings.load_profile("soak" if SOAK else "quick")
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -100,14 +100,13 @@ def test_next_undoes_previous(case) -> None:
 @given(asked(), lengths(3))
 def test_between_is_repeated_next_and_count_between_its_length(case, length) -> None:
     schedule, start = case
-    end = start + length
     slots, slot = [], schedule.next_after(start)
-    while slot is not None and slot <= end and len(slots) < 500:
+    while slot is not None and slot <= start + length and len(slots) < 60:
         slots.append(slot)
         slot = schedule.next_after(slot)
-    assert list(islice(schedule.between(start, end), len(slots) + 1))[:500] == slots
-    if len(slots) < 500:
-        assert schedule.count_between(start, end) == len(slots)
+    end = slots[-1] if len(slots) == 60 else start + length
+    assert list(schedule.between(start, end)) == slots
+    assert schedule.count_between(start, end) == len(slots)
 
 
 @given(schedules(nested=False), timezones(), instants(), lengths(400), lengths(400))

@@ -25,7 +25,7 @@ from .runs import Skip, SkipReason
 from .schedules.base import Schedule
 from .schedules.parse import parse_schedule
 from .storage.base import DISABLED, TaskWrite
-from .tasks import Policies, Task, TaskRecord, actual, following, latest
+from .tasks import Policies, Task, TaskRecord, actual, following, latest, within
 
 FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -48,6 +48,7 @@ class Definition:
 
 def define(
     now: datetime,
+    /,
     name: object,
     handler: object,
     schedule: object,
@@ -146,32 +147,57 @@ def save(
         last_status=old.last_status,
         last_success_at=old.last_success_at,
     )
-    if _same_slots(old, record):
-        record = replace(
-            record,
-            next_slot=old.next_slot,
-            next_run_at=old.next_run_at,
-            schedule_since=old.schedule_since,
-        )
-        if old.next_slot is None:
-            record = _aim(record, schedule, wish.policies, now)
+    task = _task(record, schedule, wish.policies)
+    due = old.enabled and old.next_run_at is not None and old.next_run_at <= now
+    skips: tuple[Skip, ...] = ()
+    if _same_schedule(old, record):
+        record = replace(record, schedule_since=old.schedule_since)
+        if _same_bounds(old, record) or (due and within(task, old.next_slot)):
+            record = _same_slot(old, record, task, now)
         else:
-            next_run_at = actual(_task(record, schedule, wish.policies), old.next_slot)
-            record = replace(record, next_run_at=next_run_at)
+            record = _aim(record, schedule, wish.policies, now)
+            record, skips = _kept(old, record, task, now, keep_earlier=keep_earlier)
         if replace(record, updated_at=old.updated_at, broken=old.broken) == old:
             return None
-        return TaskWrite(record)
-    skips: tuple[Skip, ...] = ()
-    record = _aim(record, schedule, wish.policies, now)
-    kept = old.next_slot
-    if kept is not None and old.next_run_at is not None:
-        due = old.next_run_at <= now and old.enabled
-        if due:
-            skips = _edited(old, now)
-        earlier = record.next_run_at is None or old.next_run_at < record.next_run_at
-        if due or (keep_earlier and earlier):
-            record = replace(record, next_slot=kept, next_run_at=old.next_run_at)
+    else:
+        record = _aim(record, schedule, wish.policies, now)
+        record, skips = _kept(old, record, task, now, keep_earlier=keep_earlier)
+    if not due and _over(record, wish.policies):
+        record = replace(record, next_slot=None, next_run_at=None)
     return TaskWrite(record, skips)
+
+
+def _same_slot(old: TaskRecord, record: TaskRecord, task: Task, now: datetime) -> TaskRecord:
+    """`record` with the next slot of `old`; when that one was over, with the first after `now`."""
+    if old.next_slot is None:
+        assert task.schedule is not None
+        return _aim(record, task.schedule, task.policies, now)
+    next_run_at = old.next_run_at
+    if _policies(old).jitter != task.policies.jitter:
+        next_run_at = actual(task, old.next_slot)
+    return replace(record, next_slot=old.next_slot, next_run_at=next_run_at)
+
+
+def _kept(
+    old: TaskRecord, record: TaskRecord, task: Task, now: datetime, *, keep_earlier: bool
+) -> tuple[TaskRecord, tuple[Skip, ...]]:
+    """`record`, whose next slot is that of a new schedule, with the next slot of `old` instead
+    where that is to run first; and the slots of the old schedule that now do not run."""
+    slot, run_at = old.next_slot, old.next_run_at
+    if slot is None or run_at is None:
+        return record, ()
+    if run_at <= now and old.enabled:
+        return replace(record, next_slot=slot, next_run_at=run_at), _edited(old, now)
+    if keep_earlier and within(task, slot):
+        if record.next_slot is None or record.next_run_at is None or slot <= record.next_slot:
+            if record.next_run_at is None or run_at < record.next_run_at:
+                return replace(record, next_slot=slot, next_run_at=run_at), ()
+        elif run_at < record.next_run_at:
+            # With jitter, the slots' order is not that of their times. Neither may be lost.
+            return replace(record, next_run_at=run_at), ()
+    if slot <= now and old.enabled:
+        return record, (Skip(old.name, slot, slot, 1, SkipReason.EDITED, now),)
+    return record, ()
 
 
 def enable(old: TaskRecord, now: datetime) -> TaskWrite | None:
@@ -190,14 +216,21 @@ def enable(old: TaskRecord, now: datetime) -> TaskWrite | None:
         failures=0,
         updated_at=now,
     )
-    if old.next_slot is None or old.next_slot > now:
+    if old.next_slot is None or old.next_run_at is None or old.next_run_at > now:
         return TaskWrite(record)
-    last = latest(task, now)
-    last = old.next_slot if last is None or last < old.next_slot else last
+    rest = _rest(task, old.next_slot, now)
+    last = old.next_slot if rest is None else rest[1]
     count = 1 + count_after(task, old.next_slot, last)
-    note = old.paused_note
+    note = paused_because(old)
     skip = Skip(old.name, old.next_slot, last, count, SkipReason.DISABLED, now, note=note)
     return TaskWrite(_aim(record, task.schedule, task.policies, now), (skip,))
+
+
+def paused_because(record: TaskRecord) -> str | None:
+    """By whom and why the task was paused: "by ana: the disk is full"."""
+    by = None if record.paused_by is None else f"by {record.paused_by}"
+    said = [text for text in (by, record.paused_note) if text is not None]
+    return ": ".join(said) or None
 
 
 def disable(old: TaskRecord, now: datetime, note: str | None, by: str | None) -> TaskWrite | None:
@@ -239,20 +272,23 @@ def _task(record: TaskRecord, schedule: Schedule, policies: Policies) -> Task:
 
 def _aim(record: TaskRecord, schedule: Schedule, policies: Policies, now: datetime) -> TaskRecord:
     """`record` with its first slot after `now` next."""
-    limit = policies.max_runs
-    slot = None
     task = _task(record, schedule, policies)
-    if limit is None or record.runs_started < limit:
-        slot = following(task, now)
+    slot = None if _over(record, policies) else following(task, now)
     next_run_at = None if slot is None else actual(task, slot)
     return replace(record, next_slot=slot, next_run_at=next_run_at)
 
 
-def _same_slots(old: TaskRecord, new: TaskRecord) -> bool:
+def _over(record: TaskRecord, policies: Policies) -> bool:
+    return policies.max_runs is not None and record.runs_started >= policies.max_runs
+
+
+def _same_schedule(old: TaskRecord, new: TaskRecord) -> bool:
     if old.broken is not None:
         return False
-    if (old.schedule_config, old.timezone) != (new.schedule_config, new.timezone):
-        return False
+    return (old.schedule_config, old.timezone) == (new.schedule_config, new.timezone)
+
+
+def _same_bounds(old: TaskRecord, new: TaskRecord) -> bool:
     before, after = _policies(old), _policies(new)
     return (before.start_at, before.end_at) == (after.start_at, after.end_at)
 
@@ -276,9 +312,16 @@ def _edited(old: TaskRecord, now: datetime) -> tuple[Skip, ...]:
     task = decode_leniently(old)
     if task.schedule is None or old.next_slot is None:
         return ()
-    second = following(task, old.next_slot)
-    last = latest(task, now)
-    if second is None or last is None or last < second:
+    rest = _rest(task, old.next_slot, now)
+    if rest is None:
         return ()
-    count = count_after(task, old.next_slot, last)
-    return (Skip(old.name, second, last, count, SkipReason.EDITED, now),)
+    count = count_after(task, old.next_slot, rest[1])
+    return (Skip(old.name, *rest, count, SkipReason.EDITED, now),)
+
+
+def _rest(task: Task, first: datetime, now: datetime) -> tuple[datetime, datetime] | None:
+    """The second and the last slot from `first` to `now`, or None when there is only `first`."""
+    second, last = following(task, first), latest(task, now)
+    if second is None or last is None or last < second:
+        return None
+    return second, last

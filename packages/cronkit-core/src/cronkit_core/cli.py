@@ -255,7 +255,12 @@ def _both(slot: datetime, zone: str | None) -> str:
     if zone is None:
         return utc
     local = _local(slot, zone)
-    return f"{utc:<22}{local:%a} {_text(local)} {local.isoformat()[-6:]}"
+    again = " (again)" if local.fold else ""
+    return f"{utc:<22}{local:%a} {_text(local)} {_spell_offset(local)}{again}"
+
+
+def _spell_offset(local: datetime) -> str:
+    return local.isoformat().removeprefix(local.replace(tzinfo=None).isoformat())
 
 
 def _text(at: datetime) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -35,6 +36,12 @@ class Clock(Protocol):
         """
         ...
 
+    def wind_up(self, over: asyncio.Event, idle: Callable[[], bool]) -> None:
+        """Somebody began to stop, and has stopped once `over` is set. While `idle()`, it waits for
+        handlers or for time to pass: a clock that people move by hand moves by itself then.
+        """
+        ...
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -57,3 +64,6 @@ class SystemClock:
         except TimeoutError:
             return False
         return True
+
+    def wind_up(self, over: asyncio.Event, idle: Callable[[], bool]) -> None:
+        """Nothing to do: time passes by itself."""

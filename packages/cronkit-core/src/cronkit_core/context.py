@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any
 
-from .definition import dump_json, storable
+from .definition import dump_json, make_storable
 from .runs import Run, Trigger
 from .tasks import Task
 
@@ -68,7 +68,7 @@ class ActiveRun:
         self._lines: deque[str] = deque(maxlen=MAX_LOG_LINES)
         self._dropped = 0
         self._progress: str | None = None
-        self._unreported = False
+        self._changes = self._offered = self._reported = 0
         self._cancelled = threading.Event()
 
     def __repr__(self) -> str:
@@ -82,12 +82,12 @@ class ActiveRun:
 
     def log(self, message: str) -> None:
         """Add a line to the run's log. The last 1,000 are kept."""
-        line = storable(str(message)[:MAX_LOG_LINE])
+        line = make_storable(str(message)[:MAX_LOG_LINE])
         with self._lock:
             if len(self._lines) == MAX_LOG_LINES:
                 self._dropped += 1
             self._lines.append(line)
-        self._unreported = True
+            self._changes += 1
 
     async def progress(
         self, done: float, total: float | None = None, message: str | None = None
@@ -103,9 +103,10 @@ class ActiveRun:
         if total is not None:
             report["total"] = _finite("total", total)
         if message is not None:
-            report["message"] = storable(str(message)[:MAX_PROGRESS_MESSAGE])
-        self._progress = dump_json(report)
-        self._unreported = True
+            report["message"] = make_storable(str(message)[:MAX_PROGRESS_MESSAGE])
+        with self._lock:
+            self._progress = dump_json(report)
+            self._changes += 1
 
     # --- for the engine
 
@@ -122,12 +123,16 @@ class ActiveRun:
         head = [f"... {self._dropped} earlier lines were dropped"] if self._dropped else []
         return "\n".join([*head, *lines])
 
-    def take_report(self) -> tuple[str | None, str | None] | None:
-        """Progress and log, if either changed since the last call."""
-        if not self._unreported:
+    def report(self) -> tuple[str | None, str | None] | None:
+        """Progress and log, if either changed since the last ones that were `reported`."""
+        if self._changes == self._reported:
             return None
-        self._unreported = False
+        self._offered = self._changes
         return self._progress, self.log_text()
+
+    def reported(self) -> None:
+        """What `report` gave last is stored."""
+        self._reported = self._offered
 
 
 def current_run() -> ActiveRun:
@@ -147,7 +152,7 @@ def enter(run: ActiveRun) -> None:
 
 
 def _finite(what: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not -math.inf < value < math.inf:
         raise ValueError(f"bad {what} {value!r} of a progress: a finite number")
     return value
 
@@ -179,7 +184,7 @@ def captured_logging() -> Iterator[None]:
 
     It is attached once, however many schedulers are at work.
     """
-    global _capturing  # noqa: PLW0603
+    global _capturing
     root = logging.getLogger()
     if _capturing == 0:
         root.addHandler(_capture)

@@ -70,7 +70,7 @@ def check_config(config: object, what: str = "config") -> str:
     return text
 
 
-def storable(text: str) -> str:
+def make_storable(text: str) -> str:
     """`text` with a replacement character for what not every storage can keep: NUL, and halves of
     surrogate pairs."""
     return text.replace("\0", "\ufffd").encode(errors="replace").decode()
@@ -116,7 +116,8 @@ def make_retry(key: str, value: object) -> RetryPolicy:
         value = {f.name: getattr(value, f.name) for f in fields(RetryPolicy)}
     if not isinstance(value, Mapping):
         raise InvalidTask(
-            f"bad {key} {shown(value)}: a dict such as {{'max_retries': 3, 'backoff': 'exponential'}}"
+            f"bad {key} {shown(value)}: a dict such as "
+            f"{{'max_retries': 3, 'backoff': 'exponential'}}"
         )
     known = {f.name for f in fields(RetryPolicy)}
     checked: dict[str, Any] = {}

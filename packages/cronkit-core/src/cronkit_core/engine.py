@@ -1,40 +1,35 @@
 """Everything that happens between a slot and its outcome.
 
 One loop reads when there is next something to do, claims what is due, starts it, renews leases, and
-sleeps until the earliest of all reasons to wake. Beside it, one writer records the ends of runs,
-as many in a transaction as gathered while the one before was under way.
+sleeps until the earliest of all reasons to wake. Beside it, one task enforces limits of time and
+another records the ends of runs, so that neither waits for the other.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from heapq import heappop, heappush
+from datetime import UTC, datetime, timedelta
 
 from . import runs
+from .announcer import Announcer, lateness
 from .clock import Clock
-from .context import ActiveRun
-from .definition import DEFAULTS, decode, decode_leniently
+from .definition import decode
 from .errors import InvalidTask
-from .events import (
-    Events,
-    LeaseLost,
-    RunFailed,
-    RunLost,
-    RunStarted,
-    RunSucceeded,
-    SlotsSkipped,
-)
-from .executor import Outcome, Resolve, perform, timed_out
-from .planner import Planner, retry_of
+from .events import Events
+from .executions import Execution, Executions, no_span
+from .executor import Outcome, Resolve
+from .planner import Planner
+from .pruner import Pruner
+from .recorder import Recorder, ends_this_task
 from .runs import Finish, Reason, Run, Status
-from .storage.base import Claim, Report, Retention, Storage, TaskQuery
-from .tasks import Task, TaskRecord
+from .storage.base import PAUSED_BY_FAILURES, Report, RunQuery, Storage, TaskQuery
+from .tasks import Task
+from .telemetry import Telemetry
 from .threads import Threads
 
 logger = logging.getLogger("cronkit.engine")
@@ -67,25 +62,11 @@ class Settings:
 
 
 REPORT_EVERY = 1.0
-PRUNED_AT_ONCE = 100
-PRUNED_ROWS = 1_000
+LONGEST_BACKOFF = 5.0
+PRUNE_ON_AFTER = 1.0
 STOP_GRACE = 2.0
 INTERRUPTED = Outcome(reason=Reason.INTERRUPTED, message="interrupted: the scheduler was stopped")
-
-
-@dataclass(slots=True)
-class Execution:
-    """A run that this process executes, or whose end it has yet to record."""
-
-    run: Run
-    task: Task
-    task_id: int
-    active: ActiveRun
-    started: float
-    work: asyncio.Task[None] | None = None
-    stop: Outcome | None = None
-    """What to record when the handler ends because it was cancelled."""
-    ended: bool = False
+LEASE_LOST = Outcome(reason=Reason.LOST, message="lost: the lease has passed to another process")
 
 
 class Engine:
@@ -99,67 +80,88 @@ class Engine:
         events: Events,
         owner: str,
         settings: Settings,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.storage = storage
         self.clock = clock
         self.owner = owner
         self.settings = settings
-        self.executing: dict[int, Execution] = {}
         self.threads = Threads(settings.threads)
+        self.executions = Executions(
+            clock,
+            resolve,
+            self.threads,
+            settings.cancel_grace,
+            self._ended,
+            no_span if telemetry is None else telemetry.span,
+        )
+        self.recorder = Recorder(storage, clock, settings.batch, self._recorded)
         self.lateness: deque[float] = deque(maxlen=1_000)
-        """Seconds between when a run should have started and when it did; the last 1,000."""
+        """Seconds between when a slot should have started and when it did; the last 1,000."""
         self.last_tick: datetime | None = None
-        self._resolve = resolve
-        self._events = events
+        self.running = False
+        """Whether `run` has begun."""
+        self.finished = asyncio.Event()
+        """Set when `run` is over."""
+        self._announcer = Announcer(events, telemetry)
+        self._telemetry = telemetry
+        self._pruner = Pruner(storage, clock, settings.keep_runs, settings.keep_for)
         self._lease = timedelta(seconds=settings.lease)
         self._wake = asyncio.Event()
-        self._ended: list[tuple[Finish, Execution | None]] = []
-        self._unrecorded = asyncio.Event()
-        self._recording = False
-        self._ticking = False
+        self._resting = asyncio.Event()
+        """Set while no tick is under way."""
+        self._resting.set()
         self._stopping = False
         self._done = False
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self._deadlines: list[tuple[float, int, str]] = []
         self._full_groups: set[str] = set()
         """Groups that had no room for another run when last looked at."""
-        self._forget_full_at = 0.0
+        self._look_again_at = 0.0
+        """When what is full is looked at again."""
+        self._in_doubt = False
+        """Whether a claim failed: it may have been committed all the same."""
         self._renew_at = 0.0
+        self._renew_when = datetime.min.replace(tzinfo=UTC)
+        """When to renew leases by the wall clock, which may jump; `_renew_at`: by the monotonic."""
         self._report_at = 0.0
         self._prune_at = 0.0
-        self._pruned_up_to = ""
+        self._paused: dict[int, datetime | None] = {}
+        """When the failures of a task disabled it, for those of which that was told."""
 
     # --- the loop
 
     async def run(self) -> None:
         """Work until `stop` has been called and is done."""
+        self.running = True
         self.storage.subscribe(self.wake)
-        recorder = asyncio.create_task(self._record_ends(), name="cronkit-recorder")
+        helpers = [
+            asyncio.create_task(self.recorder.run(), name="cronkit-recorder"),
+            asyncio.create_task(self.executions.watch(), name="cronkit-watch"),
+        ]
         failures = 0
         try:
             while not self._done:
                 self._wake.clear()
-                self._ticking = True
+                self._resting.clear()
                 try:
                     seconds = await self.tick()
                     failures = 0
-                except Exception:
+                except (Exception, asyncio.CancelledError) as error:
+                    if ends_this_task(error):
+                        raise
                     failures += 1
-                    seconds = min(0.1 * 2**failures, 5.0)
-                    # What was under way may have been committed all the same.
-                    self._renew_at = 0.0
+                    seconds = min(0.1 * 2**failures, LONGEST_BACKOFF)
                     logger.warning("tick failed, trying again in %.1f s", seconds, exc_info=True)
-                    self._wake.clear()
+                    if not self._stopping:
+                        self._wake.clear()
                 finally:
-                    self._ticking = False
+                    self._resting.set()
                 await self.clock.wait(self._wake, seconds)
         finally:
-            works = [e.work for e in self.executing.values() if e.work is not None]
-            for work in (recorder, *works):
+            for work in [*helpers, *self.executions.works()]:
                 work.cancel()
-            await asyncio.gather(recorder, return_exceptions=True)
+            await asyncio.gather(*helpers, return_exceptions=True)
             self.threads.stop()
+            self.finished.set()
 
     def wake(self) -> None:
         """Look again now."""
@@ -168,301 +170,190 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Whether this does nothing but wait for the clock, for handlers, or for a call."""
-        return not (self._ticking or self._recording or self._ended or self._wake.is_set())
+        if not self.running or self.finished.is_set():
+            return True
+        return (
+            self._resting.is_set()
+            and not self._wake.is_set()
+            and self.recorder.idle
+            and self.executions.idle
+            and self.threads.busy == self.threads.stuck
+        )
 
     async def tick(self) -> float:
         """Do all that is due now; the answer is how many seconds may pass until the next tick."""
         await self._keep_alive()
-        self._enforce_deadlines()
-        if self.clock.monotonic() >= self._forget_full_at:
+        now = self.clock.monotonic()
+        if now >= self._look_again_at:
             # Runs of other processes end without a word to this one.
             self._full_groups.clear()
-            self._forget_full_at = self.clock.monotonic() + self.settings.poll
         wake = await self.storage.wake(self.clock.now(), self.owner, sorted(self._full_groups))
         self.last_tick = wake.now
-        for run_id in wake.cancels:
-            self.cancel(run_id, "cancelled")
+        await self._cancel_asked(wake.cancels)
         seconds = self.settings.poll
         if wake.at is not None and not self._stopping:
             left = (wake.at - wake.now).total_seconds()
             seconds = min(seconds, left if left > 0 else await self._claim_all())
-        await self._prune()
+        if now >= self._prune_at and not self._stopping:
+            self._prune_at = now + self.settings.prune_every
+            if await self._pruner.prune_some():
+                self._prune_at = now + PRUNE_ON_AFTER
+        if self._telemetry is not None and self._telemetry.wants_counts:
+            self._telemetry.counted(await self.storage.counts())
         return max(min(seconds, self._timers() - self.clock.monotonic()), 0.0)
 
     def _timers(self) -> float:
         """When this process itself has something to do next, by the monotonic clock."""
-        timers = [self._prune_at]
-        if self.executing:
-            timers.append(self._renew_at)
-        if self._deadlines:
-            timers.append(self._deadlines[0][0])
-        return min(timers)
+        prune_at = math.inf if self._stopping else self._prune_at
+        return min(prune_at, self._renew_at) if self.executions.all else prune_at
+
+    async def _cancel_asked(self, run_ids: Sequence[int]) -> None:
+        """Cancel the runs of this process that somebody wants cancelled."""
+        mine = [i for i in run_ids if (e := self.executions.all.get(i)) and e.stop is None]
+        if mine:
+            for run in await self.storage.runs(RunQuery(ids=mine, limit=len(mine))):
+                by = run.cancel_requested_by or "request"
+                message = f"cancelled by {by}"
+                self.executions.cancel(run.id, Outcome(reason=Reason.CANCELLED, message=message))
 
     # --- claiming
 
     async def _claim_all(self) -> float:
         """Claim and start what is due, as far as there is room; answers as `tick` does."""
         while not self._stopping:
-            room = self._room()
-            if room <= 0 or len(self._ended) > 2 * self.settings.batch:
-                return self.settings.poll  # the end of a run wakes the loop
-            planner = Planner(room, self.settings.groups)
+            room = self.settings.max_concurrency - self.executions.active
+            if len(self.recorder.waiting) > 2 * self.settings.batch:
+                return self.settings.poll  # when those are recorded, the loop wakes
+            if room <= 0:
+                if self.clock.monotonic() < self._look_again_at:
+                    return self.settings.poll  # the end of a run wakes the loop
+                # Nothing can start, but slots that are skipped, or cancel a run, need no room.
+                self._look_again_at = self.clock.monotonic() + self.settings.poll
+            planner = Planner(room, self.settings.groups, self.executions.all)
+            self._in_doubt = True
             claimed = await self.storage.claim(
                 planner.plan,
                 self.clock.now(),
                 owner=self.owner,
                 lease=self._lease,
-                limit=min(self.settings.batch, room),
+                limit=min(self.settings.batch, room) if room > 0 else self.settings.batch,
                 full_groups=sorted(self._full_groups),
             )
             for run, task_id in claimed.runs:
-                self._launch(run, planner.tasks[task_id], task_id)
-            self._tell(planner.claim)
-            self._full_groups |= planner.full_groups
-            if not planner.progress and not planner.full_groups:
+                self._start(run, planner.tasks[task_id], task_id)
+            self._in_doubt = False
+            self._announcer.claimed(planner.claim)
+            await self._tell_paused(planner.claim.finishes, planner.enabled)
+            if planner.own_expired:
+                self._renew_at = 0.0
+            if planner.full_groups - self._full_groups:
+                self._full_groups |= planner.full_groups
+                self._look_again_at = self.clock.monotonic() + self.settings.poll
+            elif not planner.progress:
                 return self.settings.poll
             if not claimed.more:
                 break
         return 0.0
 
-    def _tell(self, claim: Claim) -> None:
-        """Log and emit what a claim did besides starting runs."""
-        for skip in claim.skips:
-            logger.info(
-                "%d slots of %r did not run (%s): %s to %s",
-                skip.count,
-                skip.task_name,
-                skip.reason,
-                skip.first_slot,
-                skip.last_slot,
-                extra={"task": skip.task_name, "reason": skip.reason.value},
-            )
-            if self._events.wants(SlotsSkipped):
-                self._events.emit(
-                    SlotsSkipped(
-                        skip.task_name, skip.first_slot, skip.last_slot, skip.count, skip.reason
-                    )
-                )
-        for finish in claim.finishes:
-            if finish.reason is Reason.LOST:
-                retry_at = None if finish.retry is None else finish.retry.due_at
-                logger.warning(
-                    "run %d of %r was lost: %s",
-                    finish.run_id,
-                    finish.task_name,
-                    f"next attempt at {retry_at}" if retry_at else "no attempt is left",
-                )
-                self._events.emit(RunLost(finish.task_name, finish.run_id, retry_at))
+    def _start(self, run: Run, task: Task, task_id: int) -> None:
+        if not self.executions.all:
+            # The leases are new; with others under way, theirs run out first.
+            self._renew_at = self.clock.monotonic() + self.settings.lease / 3
+            self._renew_when = self.clock.now() + self._lease / 3
+        if (late := lateness(run)) is not None:
+            self.lateness.append(late)
+        self._announcer.started(run)
+        self.executions.start(run, task, task_id)
 
-    def _room(self) -> int:
-        executing = sum(1 for e in self.executing.values() if not e.ended)
-        return self.settings.max_concurrency - executing
+    # --- ends
 
-    # --- executing
+    def _ended(self, finish: Finish, execution: Execution) -> None:
+        self.recorder.add(finish)
 
-    def _launch(self, run: Run, task: Task, task_id: int) -> None:
-        config = task.config if run.config is None else json.loads(run.config)
-        active = ActiveRun(run, task, config)
-        execution = Execution(run, task, task_id, active, self.clock.monotonic())
-        self.executing[run.id] = execution
-        self._empty.clear()
-        if run.started_at is not None and not run.manual and run.attempt == 1:
-            self.lateness.append((run.started_at - run.scheduled_for).total_seconds())
-        self._renew_at = min(self._renew_at, self.clock.monotonic() + self.settings.lease / 3)
-        if task.policies.timeout is not None:
-            self._set_deadline(execution, task.policies.timeout, "timeout")
-        if self._events.wants(RunStarted):
-            self._events.emit(RunStarted(task.name, run))
-        execution.work = asyncio.create_task(self._execute(execution))
-
-    async def _execute(self, execution: Execution) -> None:
-        try:
-            outcome = await perform(self._resolve, execution.active, self.threads)
-        except asyncio.CancelledError:
-            outcome = execution.stop or Outcome(
-                reason=Reason.EXCEPTION,
-                message="the handler was cancelled from within",
-                error_type="CancelledError",
-                error_types=("CancelledError",),
-            )
-        self._end(execution, outcome)
-
-    def cancel(self, run_id: int, by: str) -> None:
-        """Cancel a run that this process executes; silently do nothing when it does not."""
-        execution = self.executing.get(run_id)
-        if execution is not None:
-            self._stop(execution, Outcome(reason=Reason.CANCELLED, message=f"cancelled by {by}"))
-
-    def _stop(self, execution: Execution, outcome: Outcome) -> None:
-        """Cancel the handler; the run ends as `outcome`, soon or when the grace is over."""
-        if execution.stop is not None or execution.ended:
-            return
-        execution.stop = outcome
-        execution.active.cancel()
-        self._set_deadline(execution, self.settings.cancel_grace, "abandon")
-        if execution.work is not None:
-            execution.work.cancel()
-
-    def _set_deadline(self, execution: Execution, seconds: float, what: str) -> None:
-        heappush(self._deadlines, (self.clock.monotonic() + seconds, execution.run.id, what))
-        self._wake.set()
-
-    def _enforce_deadlines(self) -> None:
-        now = self.clock.monotonic()
-        while self._deadlines and self._deadlines[0][0] <= now:
-            _, run_id, what = heappop(self._deadlines)
-            execution = self.executing.get(run_id)
-            if execution is None or execution.ended:
-                continue
-            if what == "timeout":
-                self._stop(execution, timed_out(execution.task.policies.timeout or 0.0))
-            elif execution.stop is not None:
-                logger.warning(
-                    "run %d of %r ignores its cancellation: recorded without it",
-                    run_id,
-                    execution.task.name,
-                )
-                self._end(execution, execution.stop)
-
-    def _end(self, execution: Execution, outcome: Outcome) -> None:
-        """Have the end of a run recorded; a second, late one is refused."""
-        if execution.ended:
-            logger.warning(
-                "run %d of %r ended after its end was recorded: refused",
-                execution.run.id,
-                execution.task.name,
-            )
-            return
-        execution.ended = True
-        self._ended.append((self._finish(execution, outcome), execution))
-        self._unrecorded.set()
-
-    def _finish(self, execution: Execution, outcome: Outcome) -> Finish:
-        run, task = execution.run, execution.task
-        assert run.started_at is not None
-        took = max(self.clock.monotonic() - execution.started, 0.0)
-        finished_at = run.started_at + timedelta(seconds=took)
-        duration_ms = int(took * 1000)
-        log = execution.active.log_text()
-        if outcome.reason is None:
-            return runs.succeeded(
-                run,
-                execution.task_id,
-                finished_at=finished_at,
-                duration_ms=duration_ms,
-                output=outcome.output,
-                log=log,
-            )
-        return runs.failed(
-            run,
-            execution.task_id,
-            outcome.reason,
-            outcome.message,
-            finished_at=finished_at,
-            duration_ms=duration_ms,
-            error_type=outcome.error_type,
-            traceback=outcome.traceback,
-            log=log,
-            retry=retry_of(run, task, execution.task_id, outcome, finished_at),
-            pause_after=task.policies.pause_after_failures,
-        )
-
-    # --- recording
-
-    async def _record_ends(self) -> None:
-        failures = 0
-        while True:
-            await self._unrecorded.wait()
-            self._unrecorded.clear()
-            while self._ended:
-                self._recording = True
-                batch = self._ended[: self.settings.batch]
-                try:
-                    refused = await self.storage.finish(
-                        [finish for finish, _ in batch], self.clock.now()
-                    )
-                    failures = 0
-                except Exception:
-                    failures += 1
-                    seconds = min(0.1 * 2**failures, 5.0)
-                    logger.warning(
-                        "the ends of %d runs are not recorded yet, trying again in %.1f s",
-                        len(batch),
-                        seconds,
-                        exc_info=True,
-                    )
-                    await self.clock.sleep(seconds)
-                    continue
-                finally:
-                    self._recording = False
-                del self._ended[: len(batch)]
-                self._recorded(batch, set(refused))
-                self._wake.set()
-
-    def _recorded(self, batch: list[tuple[Finish, Execution | None]], refused: set[int]) -> None:
-        for finish, execution in batch:
+    async def _recorded(self, finishes: Sequence[Finish], refused: set[int]) -> None:
+        """The storage has taken the ends of runs, except for those that it refused."""
+        enabled = set()
+        for finish in finishes:
+            execution = self.executions.all.get(finish.run_id)
             if execution is None:
-                continue
-            del self.executing[finish.run_id]
-            run, name = execution.run, finish.task_name
-            if run.task_group is not None:
-                self._full_groups.discard(run.task_group)
+                continue  # one that could not be adopted
+            if execution.task.enabled:
+                enabled.add(execution.task_id)
             if finish.run_id in refused:
-                logger.warning(
-                    "run %d of %r lost its lease: its outcome is not recorded", run.id, name
-                )
-                self._events.emit(LeaseLost(name, run))
-            elif finish.status is Status.SUCCESS:
-                if self._events.wants(RunSucceeded):
-                    self._events.emit(RunSucceeded(name, run, finish.duration_ms or 0))
+                self._announcer.refused(execution.run)
             else:
-                self._log_failure(run, finish)
-        if not self.executing:
-            self._empty.set()
+                self._announcer.ended(execution.run, finish)
+            if execution.run.task_group is not None:
+                self._full_groups.discard(execution.run.task_group)
+        try:
+            await self._tell_paused([f for f in finishes if f.run_id not in refused], enabled)
+        finally:
+            for finish in finishes:
+                self.executions.forget(finish.run_id)
+            self._wake.set()
 
-    def _log_failure(self, run: Run, finish: Finish) -> None:
-        assert finish.reason is not None
-        retry_at = None if finish.retry is None else finish.retry.due_at
-        logger.log(
-            logging.WARNING if retry_at else logging.ERROR,
-            "run %d of %r failed (attempt %d, %s): %s%s",
-            run.id,
-            run.task_name,
-            run.attempt,
-            finish.reason,
-            finish.error_message,
-            f"; next attempt at {retry_at:%H:%M:%S} UTC" if retry_at else "",
-            extra={"task": run.task_name, "run_id": run.id, "slot": run.slot.isoformat()},
-        )
-        self._events.emit(
-            RunFailed(run.task_name, run, finish.reason, finish.error_message or "", retry_at)
-        )
+    async def _tell_paused(self, finishes: Iterable[Finish], enabled: Container[int]) -> None:
+        """Announce the tasks that these ends have disabled; `enabled` are those that were not so
+        before."""
+        suspects = {
+            f.task_name: f.task_id
+            for f in finishes
+            if f.pause_after is not None
+            and f.counts
+            and f.status is Status.ERROR
+            and f.retry is None
+            and f.task_id in enabled
+        }
+        if not suspects:
+            return
+        query = TaskQuery(names=list(suspects), limit=None, enabled=False)
+        try:
+            records = await self.storage.tasks(query)
+        except Exception:
+            logger.warning(
+                "whether failures have disabled %r is not known", list(suspects), exc_info=True
+            )
+            return
+        for record in records:
+            news = record.id not in self._paused or self._paused[record.id] != record.paused_at
+            if record.paused_by == PAUSED_BY_FAILURES and news:
+                self._paused[record.id] = record.paused_at
+                self._announcer.paused(record)
 
-    # --- leases, reports, history
+    # --- leases and reports
 
     async def _keep_alive(self) -> None:
         """Renew the leases of this process's runs, and store what they report."""
-        now = self.clock.monotonic()
-        reports = self._take_reports(now) if now >= self._report_at else []
-        if not reports and (now < self._renew_at or not self.executing):
+        now, wall = self.clock.monotonic(), self.clock.now()
+        reports = []
+        if now >= self._report_at:
+            reports = self._reports(now)
+            self._report_at = now + REPORT_EVERY
+        due = now >= self._renew_at or wall >= self._renew_when
+        if not (reports or self._in_doubt or (due and self.executions.all)):
             return
-        known = set(self.executing)
-        mine = await self.storage.renew(self.owner, self.clock.now(), self._lease, reports)
-        self._report_at = now + REPORT_EVERY
+        known = dict(self.executions.all)
+        mine = await self.storage.renew(self.owner, wall, self._lease, reports)
+        self._in_doubt = False
         self._renew_at = now + self.settings.lease / 3
+        self._renew_when = wall + self._lease / 3
+        for report in reports:
+            known[report.run_id].active.reported()
         for run in mine:
             if run.id not in known:
                 await self._adopt(run)
+        for run_id in known.keys() - {run.id for run in mine}:
+            self.executions.cancel(run_id, LEASE_LOST)
 
-    def _take_reports(self, now: float) -> list[Report]:
+    def _reports(self, now: float) -> list[Report]:
         """What runs have to say that are not over in a moment anyway."""
-        found = []
-        for execution in self.executing.values():
-            if not execution.ended and now - execution.started >= REPORT_EVERY:
-                report = execution.active.take_report()
-                if report is not None:
-                    found.append(Report(execution.run.id, execution.run.epoch, *report))
-        return found
+        return [
+            Report(execution.run.id, execution.run.epoch, *report)
+            for execution in self.executions.all.values()
+            if not execution.ended
+            and now - execution.began >= REPORT_EVERY
+            and (report := execution.active.report()) is not None
+        ]
 
     async def _adopt(self, run: Run) -> None:
         """Start a run that was claimed in a transaction whose answer was lost."""
@@ -472,34 +363,12 @@ class Engine:
         except (IndexError, InvalidTask) as error:
             message = f"claimed, but its task cannot be read: {error}"
             task_id = records[0].id if records else 0
-            finish = runs.failed(run, task_id, Reason.BROKEN, message, finished_at=self.clock.now())
-            self._ended.append((finish, None))
-            self._unrecorded.set()
+            self.recorder.add(
+                runs.failed(run, task_id, Reason.BROKEN, message, finished_at=self.clock.now())
+            )
             return
         logger.warning("run %d of %r was claimed unknowingly: starting it", run.id, task.name)
-        self._launch(run, task, records[0].id)
-
-    async def _prune(self) -> None:
-        """Prune the history of some tasks, of the next ones at the next time."""
-        now = self.clock.monotonic()
-        if now < self._prune_at:
-            return
-        self._prune_at = now + self.settings.prune_every
-        names = await self.storage.names_with_history(self._pruned_up_to, PRUNED_AT_ONCE)
-        if names:
-            records = {r.name: r for r in await self.storage.tasks(TaskQuery(names=names))}
-            retentions = [self._retention(name, records.get(name)) for name in names]
-            if await self.storage.prune(retentions, PRUNED_ROWS) >= PRUNED_ROWS:
-                self._prune_at = now + 1.0  # there is more of these
-                return
-        self._pruned_up_to = names[-1] if len(names) == PRUNED_AT_ONCE else ""
-
-    def _retention(self, name: str, record: TaskRecord | None) -> Retention:
-        policies = DEFAULTS if record is None else decode_leniently(record).policies
-        keep = self.settings.keep_runs if policies.keep_runs is None else policies.keep_runs
-        seconds = self.settings.keep_for if policies.keep_for is None else policies.keep_for
-        before = None if seconds is None else self.clock.now() - timedelta(seconds=seconds)
-        return Retention(name, keep, before)
+        self._start(run, task, records[0].id)
 
     # --- the end
 
@@ -512,18 +381,17 @@ class Engine:
         hurry = self._stopping
         self._stopping = True
         self._wake.set()
+        # A claim that is under way brings its runs before anything else.
+        await self.clock.wait(self._resting, STOP_GRACE if hurry else grace)
         if not hurry:
-            await self.clock.wait(self._empty, grace)
-        for execution in list(self.executing.values()):
-            self._stop(execution, INTERRUPTED)
-        await self.clock.wait(self._empty, min(self.settings.cancel_grace, STOP_GRACE))
-        for execution in list(self.executing.values()):
-            if not execution.ended:
-                self._end(execution, execution.stop or INTERRUPTED)
-        if not await self.clock.wait(self._empty, STOP_GRACE):
+            await self.clock.wait(self.executions.empty, grace)
+        self.executions.cancel_all(INTERRUPTED)
+        await self.clock.wait(self.executions.empty, min(self.settings.cancel_grace, STOP_GRACE))
+        self.executions.abandon_all()
+        if not await self.clock.wait(self.executions.empty, STOP_GRACE):
             logger.warning(
                 "the ends of %d runs could not be recorded: they will count as lost",
-                len(self.executing),
+                len(self.executions.all),
             )
         self._done = True
         self._wake.set()

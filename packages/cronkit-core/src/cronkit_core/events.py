@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from .clock import Clock
 from .runs import Reason, Run, SkipReason
 
 logger = logging.getLogger("cronkit.events")
@@ -108,6 +110,11 @@ class SlotsSkipped(Event):
     reason: SkipReason
 
 
+@dataclass(frozen=True, slots=True)
+class SlotsMissed(SlotsSkipped):
+    """Slots passed while nobody was running the task, and its catch-up policy leaves them out."""
+
+
 E = TypeVar("E", bound=Event)
 Callback = Callable[[Any], Any]
 
@@ -122,7 +129,7 @@ class Events:
 
     def __init__(self) -> None:
         self._callbacks: dict[type[Event], list[Callback]] = {}
-        self._running: set[asyncio.Future[Any]] = set()
+        self._running: set[asyncio.Task[None]] = set()
 
     def on(self, kind: type[E], callback: Callable[[E], Any]) -> Callable[[], None]:
         """Call `callback`, sync or async, with each event of `kind` or a child of it.
@@ -131,7 +138,12 @@ class Events:
         """
         _check_kind(kind)
         self._callbacks.setdefault(kind, []).append(callback)
-        return lambda: self._callbacks[kind].remove(callback)
+
+        def off() -> None:
+            with suppress(ValueError):  # it has been called before
+                self._callbacks[kind].remove(callback)
+
+        return off
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody subscribed to `kind`: if not, it need not be made."""
@@ -143,20 +155,31 @@ class Events:
             for callback in tuple(self._callbacks.get(base, ())):
                 try:
                     result = callback(event)
-                except Exception:
+                except BaseException:  # SystemExit too is the callback's own affair
                     logger.exception("a callback for %s raised", type(event).__name__)
                     continue
                 if inspect.isawaitable(result):
-                    work = asyncio.ensure_future(result)
+                    work = asyncio.create_task(_finish(result, event))
                     self._running.add(work)
-                    work.add_done_callback(self._done)
+                    work.add_done_callback(self._running.discard)
 
-    def _done(self, work: asyncio.Future[Any]) -> None:
-        self._running.discard(work)
-        if not work.cancelled() and (error := work.exception()) is not None:
-            logger.error("an async callback raised", exc_info=error)
+    async def drain(self, clock: Clock, seconds: float) -> None:
+        """Wait for the async callbacks that are under way, but at most so long; then cancel
+        them."""
+        if not self._running:
+            return
+        drained = asyncio.Event()
+        waiter = asyncio.gather(*self._running, return_exceptions=True)
+        waiter.add_done_callback(lambda _: drained.set())
+        if not await clock.wait(drained, seconds):
+            logger.warning("%d async callbacks go on and on: cancelled", len(self._running))
+            waiter.cancel()
 
-    async def drain(self) -> None:
-        """Wait for the async callbacks that are under way."""
-        while self._running:
-            await asyncio.wait(self._running)
+
+async def _finish(result: Awaitable[Any], event: Event) -> None:
+    try:
+        await result
+    except asyncio.CancelledError:
+        raise
+    except BaseException:
+        logger.exception("an async callback for %s raised", type(event).__name__)

@@ -97,19 +97,32 @@ class Executions:
 
     def start(self, run: Run, task: Task, task_id: int) -> None:
         """Execute `run`, from now on."""
-        config = deepcopy(task.config) if run.config is None else json.loads(run.config)
+        # A handler may change what it is given: nobody else is to see that.
+        config, broken = deepcopy(task.config), None
+        if run.config is not None:
+            try:
+                config = json.loads(run.config)
+            except (ValueError, RecursionError) as error:
+                broken = f"the run's own config cannot be read: {error}"
         active = ActiveRun(run, task, config)
         execution = Execution(run, task, task_id, active, self._clock.monotonic())
         self.all[run.id] = execution
         self.active += 1
         self.empty.clear()
-        execution.work = asyncio.create_task(self._execute(execution))
+        if broken is None:
+            execution.work = asyncio.create_task(self._execute(execution))
+        else:
+            self._end(execution, Outcome(reason=Reason.BROKEN, message=broken))
 
     def forget(self, run_id: int) -> None:
         """The end of the run is recorded."""
         del self.all[run_id]
         if not self.all:
             self.empty.set()
+
+    def works(self) -> list[asyncio.Task[None]]:
+        """The handlers at work, those that were given up included."""
+        return [*(e.work for e in self.all.values() if e.work is not None), *self.abandoned]
 
     async def _execute(self, execution: Execution) -> None:
         run, task = execution.run, execution.task

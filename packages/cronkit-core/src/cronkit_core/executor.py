@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .context import ActiveRun, Fail, Retry, enter
-from .definition import ESCAPED_NUL, storable
+from .definition import ESCAPED_NUL, make_storable
 from .runs import Reason
 from .threads import Threads
 
@@ -158,11 +158,11 @@ def _output(value: Any, run: ActiveRun) -> str | None:
 
 
 def _bounded(text: str, limit: int) -> str:
-    text = storable(text)
+    text = make_storable(text)
     return text if len(text) <= limit else text[:limit] + "..."
 
 
 def _bounded_end(text: str, limit: int) -> str:
     # The end of a traceback says most.
-    text = storable(text)
+    text = make_storable(text)
     return text if len(text) <= limit else "..." + text[-limit:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime
 
 from . import policy, retry, runs
@@ -13,7 +13,7 @@ from .errors import InvalidTask
 from .executor import Outcome
 from .runs import NewRun, Reason, Run, Skip
 from .storage.base import OVERLAP, REMOVED, Advance, Claim, DueTask, OwedRun, Snapshot
-from .tasks import Task, TaskRecord, actual
+from .tasks import Overlap, Task, TaskRecord, actual
 
 logger = logging.getLogger("cronkit.planner")
 
@@ -22,16 +22,21 @@ LOST = Outcome(reason=Reason.LOST, message="lost: the process that ran this is g
 
 class Planner:
     """Plans one claim. `room` is how many runs may start here, `groups` how many runs of a group
-    may execute at once anywhere."""
+    may execute at once anywhere, `own` the ids of the runs that this process executes."""
 
-    def __init__(self, room: int, groups: Mapping[str, int]) -> None:
+    def __init__(self, room: int, groups: Mapping[str, int], own: Container[int] = ()) -> None:
         self.claim = Claim()
         self.tasks: dict[int, Task] = {}
         """The decoded tasks of the runs that start, by the task's id."""
+        self.enabled: set[int] = set()
+        """The tasks of lost runs that were enabled."""
+        self.own_expired = False
+        """Whether this process, which lives, has failed to renew a lease in time."""
         self.full_groups: set[str] = set()
         """Groups that had something due and no room for it."""
         self._room = room
         self._groups = groups
+        self._own = own
         self._running: Counter[str] = Counter()
 
     @property
@@ -55,10 +60,16 @@ class Planner:
 
     def _recover(self, owed: OwedRun, now: datetime) -> None:
         """The owner of a run is gone."""
+        if owed.run.id in self._own:
+            self.own_expired = True
+            return
         task = self._decode(owed.record)
         retried = None
         if task is not None and owed.record is not None:
-            retried = retry_of(owed.run, task, owed.record.id, LOST, now)
+            if task.enabled:
+                self.enabled.add(owed.record.id)
+            if owed.run.cancel_requested_by is None:
+                retried = retry_of(owed.run, task, owed.record.id, LOST, now)
         self.claim.finishes.append(
             runs.failed(
                 owed.run,
@@ -89,7 +100,9 @@ class Planner:
     def _advance(self, due: DueTask, now: datetime) -> None:
         """A slot, or several, have come."""
         record = due.record
-        if not self._has_room(record.task_group):
+        # Without room a slot waits; but one of a task that is active does not start anyway.
+        starts = not due.live or record.overlap_policy == Overlap.ALLOW
+        if not self._has_room(record.task_group) and starts:
             return
         task = self._decode(record)
         if task is None:

@@ -181,6 +181,14 @@ def latest(task: Task, now: datetime) -> datetime | None:
     return slot
 
 
+def within(task: Task, slot: datetime | None) -> bool:
+    """Whether `slot` is in the bounds of the task."""
+    start, end = task.policies.start_at, task.policies.end_at
+    if slot is None or (start is not None and slot < start):
+        return False
+    return end is None or slot <= end
+
+
 def actual(task: Task, slot: datetime) -> datetime:
     """When `slot` is to run: the slot plus the jitter of the task, never past the next slot.
 

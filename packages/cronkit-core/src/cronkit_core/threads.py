@@ -93,12 +93,14 @@ class Threads:
     def _work(self, queue: SimpleQueue[_Job | None]) -> None:
         while (job := queue.get()) is not None:
             call, ended = job
+            result: Any = None
+            error: BaseException | None = None
             try:
-                result, error = call(), None
+                result = call()
             except StopIteration as stop:  # which a future cannot hold
-                result, error = None, RuntimeError(f"the handler raised StopIteration: {stop}")
+                error = RuntimeError(f"the handler raised StopIteration: {stop}")
             except BaseException as raised:  # noqa: BLE001  # it belongs to whoever awaits it
-                result, error = None, raised
+                error = raised
             ended(result, error)
             # Nothing of the job may live on in an idle thread.
             del job, call, ended, result, error

@@ -17,7 +17,8 @@ logger = logging.getLogger("datasette_cron")
 async def collect_handlers(scheduler: Scheduler) -> None:
     """Register what every plugin's `cron_register_handlers` returns, in the order in which the
     plugins were loaded. One that fails is logged; the others still register."""
-    for impl in pm.hook.cron_register_handlers.get_hookimpls():
+    impls = pm.hook.cron_register_handlers.get_hookimpls()
+    for impl in sorted(impls, key=lambda impl: (impl.trylast, not impl.tryfirst)):
         prefix = prefix_of(impl.plugin)
         try:
             arguments = [scheduler.datasette for _ in impl.argnames]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
-from datasette.app import Datasette
 from datasette.utils import StartupError
 
 from cronkit_core.errors import StorageTooNew
@@ -12,6 +12,9 @@ from cronkit_core.errors import StorageTooNew
 from .handlers import collect_handlers
 from .scheduler import Scheduler
 from .storage import prepare
+
+if TYPE_CHECKING:
+    from datasette.app import Datasette
 
 logger = logging.getLogger("datasette_cron")
 

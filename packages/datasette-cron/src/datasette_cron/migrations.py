@@ -70,7 +70,7 @@ def _take_over(now: datetime) -> Program[TakenOver]:
         [_stored(_AlphaTask(*row).record(now)) for row in tasks],
         many=True,
     )
-    yield Statement(_COPY_RUNS, {"now": text(now), "lost": _LOST})
+    yield Statement(_COPY_RUNS, (text(now), _LOST))
     runs = yield Statement(f"SELECT count(*) FROM {_OLD_RUNS}")
     yield Statement(f"DROP TABLE {_OLD_RUNS}")
     yield Statement(f"DROP TABLE {_OLD_TASKS}")
@@ -85,7 +85,7 @@ _COPY_RUNS = f"""
             coalesce(
                 strftime('%Y-%m-%dT%H:%M:%f', started_at),
                 strftime('%Y-%m-%dT%H:%M:%f', finished_at),
-                substr(:now, 1, 23)
+                substr(?1, 1, 23)
             ) AS began,
             strftime('%Y-%m-%dT%H:%M:%f', finished_at) AS ended,
             max(attempt, 1) AS try
@@ -100,11 +100,11 @@ _COPY_RUNS = f"""
         o.id, coalesce(t.id, 0), o.task_name, began || printf('%03d', n) || '+00:00', try,
         CASE o.status WHEN 'success' THEN 'success' ELSE 'error' END,
         'schedule', began || '000+00:00', began || '000+00:00',
-        CASE o.status WHEN 'running' THEN :now ELSE coalesce(ended, began) || '000+00:00' END,
+        CASE o.status WHEN 'running' THEN ?1 ELSE coalesce(ended, began) || '000+00:00' END,
         CASE WHEN o.duration_ms >= 0 THEN o.duration_ms END,
         CASE o.status WHEN 'success' THEN NULL WHEN 'running' THEN 'lost'
             ELSE CASE o.error_message WHEN 'Cancelled' THEN 'cancelled' ELSE 'exception' END END,
-        CASE o.status WHEN 'running' THEN :lost ELSE o.error_message END
+        CASE o.status WHEN 'running' THEN ?2 ELSE o.error_message END
     FROM numbered o LEFT JOIN {PREFIX}tasks t ON t.name = o.task_name
     ORDER BY o.id"""
 

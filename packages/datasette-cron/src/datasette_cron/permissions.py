@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasette.app import Datasette
 from datasette.utils.asgi import Request, Response
+
+if TYPE_CHECKING:
+    from datasette.app import Datasette
 
 ACCESS = "datasette-cron-access"
 
-View = Callable[[Datasette, Request], Awaitable[Response]]
+View = Callable[["Datasette", Request], Awaitable[Response]]
 
 
 async def may_access(datasette: Datasette, actor: dict[str, Any] | None) -> bool:

@@ -1,13 +1,12 @@
-"""The table of all routes. A view that is not in it has no address, and one that is has the gate."""
+"""The table of all routes: a view that is not in it has no address, and all have the gate."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from datasette.app import Datasette
 from datasette.utils.asgi import Base400, Forbidden, Request, Response
 
 from cronkit_core.errors import (
@@ -22,6 +21,9 @@ from cronkit_core.errors import (
 
 from . import api, pages, permissions
 from .call import Call, View
+
+if TYPE_CHECKING:
+    from datasette.app import Datasette
 
 logger = logging.getLogger("datasette_cron")
 

@@ -8,9 +8,7 @@ import copy
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
-
-from datasette.app import Datasette
+from typing import TYPE_CHECKING, Any
 
 import cronkit_core
 from cronkit_core import changes
@@ -24,6 +22,9 @@ from cronkit_core.tasks import TaskRecord
 
 from .internal_db import InternalDB
 from .storage import InternalStorage
+
+if TYPE_CHECKING:
+    from datasette.app import Datasette
 
 logger = logging.getLogger("datasette_cron")
 

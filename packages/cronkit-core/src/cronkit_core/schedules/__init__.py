@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .exclude import Except
     from .foreign import CroniterSchedule
     from .interval import IntervalSchedule
-    from .linting import Warning, lint
+    from .linting import Warning, lint  # noqa: A004
     from .once import OnceSchedule
     from .rrule import RRuleSchedule
 

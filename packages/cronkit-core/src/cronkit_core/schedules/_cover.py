@@ -178,7 +178,10 @@ def _covered_days_after(ours: CronParts, theirs: CronParts, at: datetime) -> dat
     if at < (instants(midnight, zone) or (at_or_after(midnight, zone),))[-1]:
         return at  # yesterday is not over: midnight comes twice
     ordinal = today.toordinal() - 1
-    for year in range(today.year, date.max.year + 1):
+    last = date.max.year
+    if not (ours.has_year or theirs.has_year):
+        last = min(last, max(today.year, _LAST_RULES.year) + 401)  # then all repeats
+    for year in range(today.year, last + 1):
         first, days = _days_left(ours, theirs, year)
         days >>= max(0, ordinal - first)
         if days:

@@ -156,10 +156,8 @@ class _Calm(dict[int, int | None]):
         if len(self) >= 4096:
             self.clear()
         start, end = (block << BLOCK) - 2 * DAY, (block + 1 << BLOCK) + 2 * DAY
-        if start < 0 or end > END:
-            offset = None
-        else:
-            offset = self._clock.steady_offset(start, end)
+        inside = start >= 0 and end <= END
+        offset = self._clock.steady_offset(start, end) if inside else None
         self[block] = offset
         return offset
 
@@ -291,6 +289,23 @@ def clock_changes(clock: ZoneClock, start: int, end: int) -> Iterator[Stretch]:
                 yield stretch
 
 
+def long_stretches(clock: ZoneClock, instant: int) -> Iterator[Stretch]:
+    """The stretches from the one that `instant` is in, which may begin late, to the year 9999, each
+    to the next change of the clock."""
+    stretch = clock.stretch(instant)
+    year = datetime.fromordinal(instant // DAY + 1).year
+    while year < 10_000:
+        changes = _changes_of(clock, year)
+        for change in changes:
+            if change.start > instant:
+                yield stretch._replace(end=change.start)
+                stretch = change
+        if not changes and year > 2100:
+            break
+        year += 1
+    yield stretch._replace(end=END)
+
+
 @lru_cache(maxsize=4096)
 def _changes_of(clock: ZoneClock, year: int) -> tuple[Stretch, ...]:
     """The stretches that begin with a change of the clock in the UTC `year`."""
@@ -302,8 +317,8 @@ def _changes_of(clock: ZoneClock, year: int) -> tuple[Stretch, ...]:
             Stretch(s.start + shift, s.end + shift, s.offset, s.before)
             for s in _changes_of(clock, year - 400 * cycles)
         )
-    at = (datetime(year, 1, 1).toordinal() - 1) * DAY
-    end = datetime(year, 12, 31).toordinal() * DAY
+    at = (date(year, 1, 1).toordinal() - 1) * DAY
+    end = date(year, 12, 31).toordinal() * DAY
     found = []
     while at < end:
         stretch = clock.stretch(at)

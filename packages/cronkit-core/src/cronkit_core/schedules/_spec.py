@@ -38,9 +38,7 @@ def check_keys(data: Mapping[Any, Any], known: Iterable[str], place: str) -> Non
     known = frozenset(known)
     for key in data:
         if not isinstance(key, str):
-            raise InvalidSchedule(
-                f"bad key {shown(key)} {place}: keys are text", spec=data
-            )
+            raise InvalidSchedule(f"bad key {shown(key)} {place}: keys are text", spec=data)
         if key not in known:
             raise InvalidSchedule(
                 f"unknown key {shown(key)} {place}: {suggestion(key, known)}",

@@ -182,7 +182,11 @@ def _parts(text: str, timezone: str | None, gap: Any, overlap: Any) -> CronParts
         weekday = _weekdays(words.pop(0))
     elif not words:
         raise _Bad("calendar", text, "such as 'Mon..Fri 09:00', '*-*-01 00:00' or 'daily'")
-    year, month, day = _every("year", 1, 9999), _every("month", 1, 12), _every("day-of-month", 1, 31)
+    year, month, day = (
+        _every("year", 1, 9999),
+        _every("month", 1, 12),
+        _every("day-of-month", 1, 31),
+    )
     if words and ":" not in words[0]:
         year, month, day = _date(words.pop(0))
     hour, minute, second = (_field(unit, "0") for unit in (_HOUR, _MINUTE, _SECOND))
@@ -239,7 +243,9 @@ def _weekday(name: str) -> int:
 def _date(text: str) -> tuple[CronField, CronField, CronField]:
     found = _DATE.fullmatch(text)
     if found is None:
-        raise _Bad("date", text, "year-month-day or month-day, '~' before a day counted from the end")
+        raise _Bad(
+            "date", text, "year-month-day or month-day, '~' before a day counted from the end"
+        )
     year = _every("year", 1, 9999) if found["year"] is None else _field(_YEAR, found["year"])
     from_end = found["by"] == "~" and found["day"] != "*"
     day = _days_from_end(found["day"]) if from_end else _field(_DAY, found["day"])
@@ -279,14 +285,16 @@ def _field(unit: _Unit, text: str) -> CronField:
 def _days_from_end(text: str) -> CronField:
     """As `_field`, for days that are counted from the end of the month: 1 is the last day, and a
     repetition runs towards it."""
-    items = []
+    items: list[CronItem] = []
     for item in text.split(","):
         first, last, step = _value(_DAY, item, 1, _FURTHEST_FROM_END)
         if last is None and step is not None:
             first, last = 1, first
         last = first if last is None else last
-        for number in range(last, first - 1, -(step or 1)):
-            items.append(CronItem(f"~{number}", "last-day", before=number - 1))
+        items += [
+            CronItem(f"~{number}", "last-day", before=number - 1)
+            for number in range(last, first - 1, -(step or 1))
+        ]
     return _made("day-of-month", f"~{text}", items)
 
 

@@ -202,4 +202,3 @@ class Bounded(Schedule):
 
     def __repr__(self) -> str:
         return f"<Bounded: {self.describe()}>"
-

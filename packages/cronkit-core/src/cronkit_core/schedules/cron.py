@@ -24,7 +24,10 @@ CORRECTION = 3 * 3600
 2011): nothing is made up then. Debian's cron(8) draws the line at three hours as well."""
 
 _CYCLE = 146_097 * DAY
+"""400 years, after which the calendar repeats itself, weekdays included."""
+
 _DENSE = 8 * DAY
+"""Slots that are further apart are found one by one: between them the clock may change."""
 
 
 class CronSchedule(Schedule):

@@ -73,10 +73,13 @@ class _Years(dict[int, tuple[int, int]]):
 class DaySet:
     """The days that the day, month, weekday and year fields of an expression name together."""
 
-    __slots__ = ("_calendars", "_fertile", "_parts", "years")
+    __slots__ = ("_calendars", "_distinct", "_fertile", "_parts", "years")
 
     def __init__(self, parts: CronParts) -> None:
         self._parts = parts
+        # where no weekday matters, only the leap day makes a difference
+        weekdays_matter = parts.weekday.mask != _EVERY_WEEKDAY or parts.day.rules
+        self._distinct = 14 if weekdays_matter else 2
         self._calendars: dict[int, int] = {}
         self._fertile: int | None = None
         self.years = _Years(self)
@@ -168,6 +171,7 @@ class DaySet:
         return self._fertile
 
     def _of_calendar(self, calendar: int) -> int:
+        calendar %= self._distinct
         days = self._calendars.get(calendar)
         if days is None:
             days = self._calendars[calendar] = _matching_days(self._parts, *divmod(calendar, 2))

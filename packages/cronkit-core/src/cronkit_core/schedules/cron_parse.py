@@ -62,6 +62,9 @@ _WEEKDAY_RULE = re.compile(
     r"(?P<last>[0-9]|[a-z]{3})l|l(?P<last_>[0-9]|[a-z]{3})|(?P<day>[0-9]|[a-z]{3})#(?P<nth>[0-9]+)"
 )
 
+_LONGEST = 2_000
+"""What is longer is no expression, and would take its time to refuse."""
+
 # `*/2` in the year field counts from here, as in Quartz and croniter; from year 1 it would name the
 # odd years
 _FIRST_STEPPED_YEAR = 1970
@@ -97,6 +100,11 @@ def parse_cron(
     if seed is not None and not isinstance(seed, str):
         raise InvalidSchedule(f"a seed is text, not {shown(seed)}", spec=seed, where="seed")
     text = expression.strip()
+    if len(text) > _LONGEST:
+        raise InvalidSchedule(
+            f"a cron expression of {len(text):,} characters: {_LONGEST:,} is the most",
+            spec=expression,
+        )
     words = (_macro(text) if text.startswith("@") else text).split()
     written = len(words)
     if written == 5:
@@ -215,20 +223,14 @@ def _plain(unit: _Unit, text: str, first: str, last: str | None, step: str | Non
         low = _FIRST_STEPPED_YEAR if unit is _YEAR and every > 1 else unit.low
         return CronItem(text, "every", low, _highest(unit), every)
     begin = _number(unit, first, text)
-    if last is None:
-        begin = begin % 7 if unit is _WEEKDAY else begin
-        if step is None:
-            return CronItem(text, "value", begin, begin)
-        return CronItem(text, "range", begin, _highest(unit), every)
-    end = _number(unit, last, text)
-    if end < begin:
-        if not unit.wraps:
-            raise _BadItem(text, "a range of years runs forward")
-        begin = begin % 7 if unit is _WEEKDAY else begin
-    elif begin == end:
-        begin = begin % 7 if unit is _WEEKDAY else begin
-        return CronItem(text, "value", begin, begin)
-    return CronItem(text, "range", begin, end, every)
+    end = begin if last is None else _number(unit, last, text)
+    if end < begin and not unit.wraps:
+        raise _BadItem(text, "a range of years runs forward")
+    if last is None and step is not None:
+        return CronItem(text, "range", _start(unit, begin), _highest(unit), every)
+    if begin == end:
+        return CronItem(text, "value", _start(unit, begin), _start(unit, begin))
+    return CronItem(text, "range", _start(unit, begin), end, every)
 
 
 def _hashed(
@@ -251,8 +253,7 @@ def _hashed(
     digest = blake2b(f"{unit.name}:{seed}".encode(errors="surrogatepass"), digest_size=8).digest()
     choice = int.from_bytes(digest, "big")
     if step is None:
-        chosen = begin + choice % choices
-        chosen = chosen % 7 if unit is _WEEKDAY else chosen
+        chosen = _start(unit, begin + choice % choices)
         return CronItem(text, "value", chosen, chosen, hashed=True)
     chosen = begin + choice % min(every, choices)
     return CronItem(text, "range", chosen, end, every, hashed=True)
@@ -300,6 +301,11 @@ def _step(unit: _Unit, text: str, step: str | None) -> int:
     return int(step)
 
 
+def _start(unit: _Unit, number: int) -> int:
+    """`number` where a range starts: a Sunday that is written as 7 is the first day."""
+    return number % 7 if unit is _WEEKDAY else number
+
+
 def _highest(unit: _Unit) -> int:
     """The field's end: Saturday for the days of the week, whose 7 is the first day again."""
     return 6 if unit is _WEEKDAY else unit.high
@@ -309,14 +315,12 @@ def _mask(unit: _Unit, item: CronItem) -> int:
     """The item's numbers as bits."""
     if item.kind in _RULE_KINDS:
         return 0
-    first, last, step = item.first, item.last, item.step
-    if last < first:
-        # past the end of the field, the range goes on from its start
-        last += unit.wraps
-    if step == 1:
-        mask = ((1 << last - first + 1) - 1) << first
-    else:
-        mask = sum(1 << number for number in range(first, last + 1, step))
+    # past the end of the field, a range goes on from its start
+    last = item.last if item.first <= item.last else item.last + unit.wraps
+    step = min(item.step, last - item.first + 1)
+    count = (last - item.first) // step + 1
+    # as many ones, each `step` bits after the other: a geometric series
+    mask = ((1 << count * step) - 1) // ((1 << step) - 1) << item.first
     # what lies past the end: the second lap of a range, and Sunday written as 7
     end = unit.low + unit.wraps
     if unit.wraps and mask >> end:

@@ -20,6 +20,7 @@ a schedule that loses more is taken to name no further slot."""
 
 _MICRO = timedelta(microseconds=1)
 _PATIENCE = 32  # excluded slots in a row before the search looks for a way to jump
+_TRIES = 256  # how often it looks; for some rules each jump is a short one
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Except(Schedule):
                 return slot
             after = slot
             run += 1
-            if run % _PATIENCE == 0:
+            if run % _PATIENCE == 0 and run // _PATIENCE <= _TRIES:
                 after = covered_after(self._schedule, by, slot)
         return None
 
@@ -153,9 +154,22 @@ class Except(Schedule):
                 return slot
             before = slot
             run += 1
-            if run % _PATIENCE == 0:
+            if run % _PATIENCE == 0 and run // _PATIENCE <= _TRIES:
                 before = covered_before(self._schedule, by, slot)
         return None
+
+    def count_between(self, start: datetime, end: datetime) -> int:
+        """How many slots `between(start, end)` has: arithmetic, unless schedules are excluded."""
+        if self._schedules:
+            return super().count_between(start, end)
+        start, end = instant(start, "start"), instant(end, "end")
+        total = self._schedule.count_between(start, end)
+        for first, stop in zip(self._starts, self._ends, strict=True):
+            after = start if first <= start else first - _MICRO
+            until = min(end, stop - _MICRO)
+            if after < until:
+                total -= self._schedule.count_between(after, until)
+        return total
 
     def _excluded_by(self, slot: datetime) -> Schedule | None:
         for schedule in self._schedules:

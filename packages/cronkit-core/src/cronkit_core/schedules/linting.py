@@ -19,6 +19,7 @@ FIRST_LOOK = datetime(2026, 1, 1, tzinfo=UTC)
 
 _MICRO = timedelta(microseconds=1)
 _CALENDAR_DAYS = {
+    1: "a day",
     7: "a week",
     28: "four weeks",
     29: "a month",
@@ -33,7 +34,7 @@ _CALENDAR_DAYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:
+class Warning:  # noqa: A001
     """Something about a schedule that is probably not meant.
 
     `code` is stable and for programs: "never", "past", "some-months", "both-days", "uneven-step",
@@ -152,7 +153,7 @@ def _interval(schedule: IntervalSchedule) -> Iterator[Warning]:
         )
     days, rest = divmod(micros, DAY)
     if rest == 0:
-        like = _CALENDAR_DAYS.get(days, "a day" if days == 1 else "days")
+        like = _CALENDAR_DAYS.get(days, "days" if days % 7 else "weeks")
         yield Warning(
             "calendar-interval",
             f"an interval of {spell_duration(micros)} looks like {like} of the calendar, but it is "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from ._local import ORIGIN, Stretch, instants, load_zone, zone_clock
-from .linting import Warning
+from ._local import END, ORIGIN, Stretch, instants, load_zone, zone_clock
+from .linting import Warning  # noqa: A004
 from .once import OnceSchedule
 
 YEARS = 12
@@ -23,7 +23,7 @@ def changes(timezone: str, after: datetime) -> Iterator[Stretch]:
     `timezone`."""
     clock = zone_clock(load_zone(timezone))
     at = (after - ORIGIN) // timedelta(seconds=1)
-    end = min(at + YEARS * 366 * 86_400, (datetime.max - datetime.min) // timedelta(seconds=1))
+    end = min(at + YEARS * 366 * 86_400, END)
     at = clock.stretch(at).end
     while at < end:
         stretch = clock.stretch(at)
@@ -66,7 +66,8 @@ def clock_warnings(
     if overlaps:
         yield Warning(
             "dst-overlap",
-            f"{_times(overlaps)} comes twice in {timezone}, where the clock goes back: {overlap[0]}",
+            f"{_times(overlaps)} comes twice in {timezone}, where the clock goes back: "
+            f"{overlap[0]}",
             f"choose a time outside the changed hour, or {overlap[1]}",
         )
 

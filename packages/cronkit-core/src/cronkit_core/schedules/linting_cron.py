@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import isleap, month_name
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -10,12 +11,10 @@ from .calendar import CalendarSchedule
 from .cron import CronSchedule
 from .cron_parts import CronField, CronItem, CronParts
 from .cron_times import WallTimes
-from .linting import Warning
+from .linting import Warning  # noqa: A004
 from .linting_clock import clock_warnings
 
-_MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+_MONTHS = month_name[1:]
 _LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _ALL_HOURS = (1 << 24) - 1
 _FIELD_ENDS = {"second": 60, "minute": 60, "hour": 24, "month": 12, "day-of-week": 7}
@@ -45,7 +44,10 @@ def cron_warnings(schedule: Schedule, after: datetime) -> Iterator[Warning]:
         )
     if parts.fixed_time or parts.hour.mask != _ALL_HOURS:
         yield from clock_warnings(
-            WallTimes(parts).first_from, parts.timezone, after, gap=_GAP[parts.gap],
+            WallTimes(parts).first_from,
+            parts.timezone,
+            after,
+            gap=_GAP[parts.gap],
             overlap=_OVERLAP[parts.overlap],
         )
 
@@ -66,11 +68,18 @@ _OVERLAP = {
 def names_no_day(schedule: Schedule) -> str:
     """Why an expression never fires: "names no day: 30 February"."""
     parts = parts_of(schedule)
+    leap = any(isleap(year) for year in range(1, 10_000) if parts.year.mask >> year & 1)
     months = [m for m in range(1, 13) if parts.month.mask >> m & 1]
     days = [d for d in range(1, 32) if parts.day.mask >> d & 1]
-    named = [f"{d} {_MONTHS[m - 1]}" for m in months for d in days if d > _LENGTHS[m - 1]]
-    if named and len(named) == len(months) * len(days) <= 3 and not parts.day.rules:
-        return "names no day: " + ", ".join(named)
+    missing = [
+        f"{d} {_MONTHS[m - 1]}"
+        for m in months
+        for d in days
+        if d > (28 if m == 2 and not leap else _LENGTHS[m - 1])
+    ]
+    if len(missing) == len(months) * len(days) <= 3 and not parts.day.rules:
+        year = "" if parts.year.text == "*" else f" in {parts.year.text}"
+        return f"names no day: {', '.join(missing)}{year}"
     words = [f"{field.name} {field.text!r}" for field in parts.fields[3:] if field.text != "*"]
     return "names no day: " + ", ".join(words)
 
@@ -81,14 +90,14 @@ def _both_days(parts: CronParts) -> Iterator[Warning]:
             "both-days",
             f"day-of-month {parts.day.text!r} and day-of-week {parts.weekday.text!r}: a day that "
             f"matches either of them is enough",
-            "write * for one of them, or \"days\": \"both\" if a day must match both",
+            'write * for one of them, or "days": "both" if a day must match both',
         )
     elif parts.days == "either" and _restricts(parts.day) and _restricts(parts.weekday):
         yield Warning(
             "both-days",
             f"day-of-month {parts.day.text!r} and day-of-week {parts.weekday.text!r}: one of them "
             f"starts with *, so a day must match both",
-            "write * for one of them, or \"days\": \"both\" to say that it is meant",
+            'write * for one of them, or "days": "both" to say that it is meant',
         )
 
 

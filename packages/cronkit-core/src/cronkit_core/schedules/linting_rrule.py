@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from ._local import ORIGIN
 from .base import Schedule
-from .linting import Warning
+from .linting import Warning  # noqa: A004
 from .linting_clock import clock_warnings
 from .rrule import RRuleSchedule
 from .rrule_compile import compile_rule

@@ -96,9 +96,7 @@ def _later(at: datetime, length: timedelta) -> datetime:
     return at + min(length, _END - at)
 
 
-def parse_moment(
-    value: object, timezone: str | None, *, where: str, dates: bool = False
-) -> Moment:
+def parse_moment(value: object, timezone: str | None, *, where: str, dates: bool = False) -> Moment:
     """The moment that `value` says: a datetime, an ISO 8601 string, or (where `dates`) a date.
 
     Without an offset it is on the wall clock of `timezone`. Raises InvalidSchedule, naming `where`,

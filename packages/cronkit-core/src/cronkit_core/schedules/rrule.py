@@ -28,6 +28,8 @@ from .rrule_dates import (
     wall_of,
     zone_name,
 )
+from .rrule_exclude import Exclusions
+from .rrule_expand import Chunk
 from .rrule_parse import Dated, Value, parse_text
 from .rrule_rule import Rule
 from .rrule_slots import EachPass, Shifted, Skipped, Slots
@@ -36,8 +38,11 @@ MAX_TEXT = 65_536
 """The longest text of a rule, in characters."""
 
 MAX_EXCLUDED = 50_000
-"""How many slots in a row exclusions may take out; a schedule that loses more is taken to name no
-further slot."""
+"""How many slots in a row exclusions may take out where nothing proves how far that goes; a
+schedule that loses more is taken to name no further slot."""
+
+_FEW = 8  # how many slots are found faster one by one
+_PATIENCE = 32  # excluded slots in a row before the search looks for a way to jump
 
 
 class RRuleSchedule(Schedule):
@@ -55,6 +60,7 @@ class RRuleSchedule(Schedule):
     """
 
     __slots__ = (
+        "_covered",
         "_dtstart",
         "_exdate",
         "_exdates",
@@ -87,6 +93,7 @@ class RRuleSchedule(Schedule):
     _exdates: tuple[int, ...]
     _exspans: tuple[tuple[int, int], ...]
     _plain: bool
+    _covered: Exclusions | None
 
     @classmethod
     def parse(
@@ -165,8 +172,10 @@ class RRuleSchedule(Schedule):
             )
         )
         self._exspans = day_spans([d for d in exdates if not isinstance(d.value, datetime)], zone)
-        self._slots = self._resolve(self._rules, zone)
+        kept = [r for r in self._rules if replace(r, count=None, until=None) not in self._exrules]
+        self._slots = self._resolve(kept, zone)
         self._exslots = self._resolve(self._exrules, zone)
+        self._covered = None
         extras = (self._exslots, self._exdates, self._exspans, self._rdates)
         self._plain = len(self._slots) == 1 and not any(extras)
         return self
@@ -209,13 +218,13 @@ class RRuleSchedule(Schedule):
         return None if found is None else ORIGIN + timedelta(0, found)
 
     def upcoming(self, after: datetime, n: int) -> list[datetime]:
-        start = floor(after, "after") + 1
-        return [ORIGIN + timedelta(0, found) for found in islice(self._walk(start, END), max(n, 0))]
+        if n < _FEW:
+            return super().upcoming(after, n)
+        return list(islice(self._moments(floor(after, "after") + 1, END), n))
 
     def between(self, start: datetime, end: datetime) -> Iterator[datetime]:
         first, last = floor(start, "start") + 1, floor(end, "end") + 1
-        for found in self._walk(first, last):
-            yield ORIGIN + timedelta(0, found)
+        yield from self._moments(first, last)
 
     def count_between(self, start: datetime, end: datetime) -> int:
         return self._count(floor(start, "start") + 1, floor(end, "end") + 1)
@@ -224,27 +233,48 @@ class RRuleSchedule(Schedule):
         """The first slot that is not before `at`."""
         if self._plain:
             return self._slots[0].next(at)
-        for _ in range(MAX_EXCLUDED):
+        for misses in range(1, MAX_EXCLUDED + 1):
             found = self._next_named(at)
             if found is None:
                 return None
             clear = self._clear_after(found)
             if clear == found:
                 return found
-            at = clear
+            at = clear if misses % _PATIENCE else self._jump_after(clear)
         return None
 
     def _previous(self, at: int) -> int | None:
         """The last slot that is before `at`."""
-        for _ in range(MAX_EXCLUDED):
+        for misses in range(1, MAX_EXCLUDED + 1):
             found = self._previous_named(at)
             if found is None:
                 return None
             clear = self._clear_before(found)
             if clear == found:
                 return found
-            at = clear + 1
+            at = (clear if misses % _PATIENCE else self._jump_before(clear)) + 1
         return None
+
+    def _exclusions(self) -> Exclusions:
+        if self._covered is None:
+            self._covered = Exclusions(self._slots, self._exslots)
+        return self._covered
+
+    def _jump_after(self, at: int) -> int:
+        """An instant, `at` or later, before which every slot from `at` on is taken out."""
+        if not self._exslots:
+            return at
+        far = self._exclusions().after(at)
+        i = bisect_left(self._rdates, at)
+        return min(far, self._rdates[i]) if i < len(self._rdates) else far
+
+    def _jump_before(self, at: int) -> int:
+        """An instant, `at` or earlier, after which every slot up to `at` is taken out."""
+        if not self._exslots:
+            return at
+        far = self._exclusions().before(at)
+        i = bisect_right(self._rdates, at)
+        return max(far, self._rdates[i - 1]) if i else far
 
     def _next_named(self, at: int) -> int | None:
         found = [slot for slots in self._slots if (slot := slots.next(at)) is not None]
@@ -265,40 +295,59 @@ class RRuleSchedule(Schedule):
         span = self._span_at(at)
         if span is not None:
             return span[1]
-        return at + 1 if self._excluded(at) else at
+        if self._dropped(at):
+            return at + 1
+        return next((slots.run_end(at) for slots in self._exslots if slots.next(at) == at), at)
 
     def _clear_before(self, at: int) -> int:
         """`at` where nothing takes it out; else an earlier instant after which everything is."""
         span = self._span_at(at)
         if span is not None:
             return span[0] - 1
-        return at - 1 if self._excluded(at) else at
+        taken = self._dropped(at) or any(slots.next(at) == at for slots in self._exslots)
+        return at - 1 if taken else at
 
     def _span_at(self, at: int) -> tuple[int, int] | None:
         i = bisect_right(self._exspans, (at, END)) - 1
         return self._exspans[i] if i >= 0 and at < self._exspans[i][1] else None
 
-    def _excluded(self, at: int) -> bool:
+    def _dropped(self, at: int) -> bool:
+        """Whether an EXDATE takes `at` out."""
         i = bisect_left(self._exdates, at)
-        if i < len(self._exdates) and self._exdates[i] == at:
-            return True
-        return any(slots.next(at) == at for slots in self._exslots)
+        return i < len(self._exdates) and self._exdates[i] == at
+
+    def _moments(self, start: int, end: int) -> Iterator[datetime]:
+        """The slots from `start` to before `end`."""
+        if not self._plain:
+            for found in self._walk(start, end):
+                yield ORIGIN + timedelta(0, found)
+            return
+        for base, offsets in self._slots[0].chunks(start, end):
+            moment = ORIGIN + timedelta(0, base)
+            yield from [moment + delta for delta in offsets.deltas]
 
     def _walk(self, start: int, end: int) -> Iterator[int]:
         """The slots from `start` to before `end`."""
-        named = self._walk_named(start, end)
         if not (self._exslots or self._exdates or self._exspans):
-            yield from named
+            yield from self._walk_named(start, end)
             return
-        misses = 0
-        for found in named:
-            if self._clear_after(found) == found:
-                misses = 0
-                yield found
-            else:
+        while start < end:
+            misses = 0
+            for found in self._walk_named(start, end):
+                start = self._clear_after(found)
+                if start == found:
+                    misses = 0
+                    yield found
+                    continue
                 misses += 1
-                if misses >= MAX_EXCLUDED:
-                    return
+                if start > found + 1 or misses == _PATIENCE:
+                    break
+            else:
+                return
+            slot = self._next(start)
+            if slot is None:
+                return
+            start = slot
 
     def _walk_named(self, start: int, end: int) -> Iterator[int]:
         streams = [_flat(slots.chunks(start, end)) for slots in self._slots]
@@ -389,9 +438,10 @@ def _restore(data: dict[str, Any]) -> RRuleSchedule:
     return RRuleSchedule.parse(text, data.pop("timezone", None), **data)
 
 
-def _flat(chunks: Iterator[list[int]]) -> Iterator[int]:
-    for chunk in chunks:
-        yield from chunk
+def _flat(chunks: Iterator[Chunk]) -> Iterator[int]:
+    for base, offsets in chunks:
+        for second in offsets.seconds:
+            yield base + second
 
 
 def _distinct(ascending: Iterable[int]) -> Iterator[int]:

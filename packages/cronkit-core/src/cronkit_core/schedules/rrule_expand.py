@@ -6,20 +6,43 @@ Wall times are seconds since 0001-01-01 00:00 on the rule's clock. Nothing here 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from math import gcd, lcm
 
-from .rrule_days import CYCLE_DAYS, LAST_DAY, Days, year_of, year_start
+from .rrule_days import CYCLE_DAYS, LAST_DAY, Days, bits, year_of, year_start
 from .rrule_periods import EVERY_DAY, Fit, FittingDays
 from .rrule_times import Listed, Times
 
 DAY = 86_400
 LAST_SECOND = (LAST_DAY + 1) * DAY - 1
 
-_BITS = tuple(tuple(i for i in range(8) if byte >> i & 1) for byte in range(256))
-_CHUNK = 256
+_LONG = 256  # how many wall times a chunk may have where they are not kept
+_DAILY = 1440  # how many times a day may have and be kept
+_KEPT = 512  # how many chunks are kept to be used again
 _FEW = 1440  # how large a table may be where nothing limits the time of day
 _PATIENCE = 48  # misses in a row before a search within odd intervals makes a table
+
+
+class Offsets:
+    """Numbers of seconds, ascending, and the same as timedeltas, which are made when asked for."""
+
+    __slots__ = ("_deltas", "seconds")
+
+    def __init__(self, seconds: Sequence[int]) -> None:
+        self.seconds = seconds
+        self._deltas: list[timedelta] | None = None
+
+    @property
+    def deltas(self) -> list[timedelta]:
+        if self._deltas is None:
+            self._deltas = [timedelta(0, second) for second in self.seconds]
+        return self._deltas
+
+
+Chunk = tuple[int, Offsets]
+"""Wall times in order, never none: a base, and how long after it each one is."""
 
 
 class Plan(ABC):
@@ -38,8 +61,8 @@ class Plan(ABC):
         """How many wall times there are from `start` to before `end`."""
 
     @abstractmethod
-    def chunks(self, start: int, end: int) -> Iterator[list[int]]:
-        """The wall times from `start` to before `end`, in lists of moderate length."""
+    def chunks(self, start: int, end: int) -> Iterator[Chunk]:
+        """The wall times from `start` to before `end`, in order, a moderate number at a time."""
 
     @abstractmethod
     def most(self) -> int:
@@ -48,6 +71,18 @@ class Plan(ABC):
     @abstractmethod
     def cycle(self) -> int:
         """A number of seconds after which the set repeats."""
+
+    @abstractmethod
+    def days_in(self, year: int) -> int:
+        """The days of `year` that may have wall times, bit i for its day i."""
+
+    @abstractmethod
+    def all_times(self) -> Times:
+        """Times of day that have in them those of every day."""
+
+    def same_times(self) -> Times | None:
+        """The times of every day, where all days have the same."""
+        return None
 
     def may_repeat(self, shift: int) -> bool:
         """Whether two wall times may be `shift` seconds apart."""
@@ -60,10 +95,13 @@ class Plan(ABC):
 class DayPlan(Plan):
     """Some days, and the times on each."""
 
+    _same = True  # whether all days have the times that they are made with, or picks of these
+
     def __init__(self, days: Days, times: Times) -> None:
         self._days = days
         self._times = times
         self._per_cycle: int | None = None
+        self._repeated: dict[int, Offsets] = {}
 
     def _times_on(self, day: int) -> Times:
         year = year_of(day)
@@ -104,6 +142,15 @@ class DayPlan(Plan):
 
     def cycle(self) -> int:
         return self._days.cycle * DAY
+
+    def days_in(self, year: int) -> int:
+        return self._days.mask(year)
+
+    def all_times(self) -> Times:
+        return self._times
+
+    def same_times(self) -> Times | None:
+        return self._times if self._days.picks(1) is None else None
 
     def may_repeat(self, shift: int) -> bool:
         return self._times.size > 1 or shift % DAY == 0
@@ -146,45 +193,79 @@ class DayPlan(Plan):
             year = self._days.year_after(year)
         return total
 
-    def chunks(self, start: int, end: int) -> Iterator[list[int]]:
-        day = start // DAY
-        while day * DAY < end:
-            found = self._days.next(day)
-            if found is None or found * DAY >= end:
-                return
-            year = year_of(found)
-            base = year_start(year)
-            octets = (self._days.mask(year) >> (found - base)).to_bytes(46, "little")
-            for i in range(0, 46, 4):
-                days = [
-                    found + 8 * j + bit
-                    for j, octet in enumerate(octets[i : i + 4], i)
-                    for bit in _BITS[octet]
-                ]
-                if not days:
+    def chunks(self, start: int, end: int) -> Iterator[Chunk]:
+        days = self._days
+        year = year_of(max(start, 0) // DAY)
+        last = year_of(min(end - 1, LAST_SECOND) // DAY) if end > start else 0
+        barren = 0
+        while year <= last:
+            mask = days.mask(year)
+            if not mask:
+                barren += 1
+                if barren == _PATIENCE:
+                    # a rule that is as rare may have no other day
+                    found = days.next(year_start(year))
+                    if found is None:
+                        return
+                    year, barren = year_of(found), 0
                     continue
-                if days[0] * DAY >= end:
-                    return
-                yield from self._on(days, start, end)
-            day = year_start(year + 1)
+            else:
+                barren = 0
+                yield from self._in_year(year, mask, start, end)
+            year = days.year_after(year)
 
-    def _on(self, days: list[int], start: int, end: int) -> Iterator[list[int]]:
-        """The wall times of `days`, all in one year, from `start` to before `end`."""
-        times = self._times
-        if times.size == 1 and self._days.picks(year_of(days[0])) is None:
-            at = times.at(0)
-            walls = [day * DAY + at for day in days]
-            if walls[0] < start or walls[-1] >= end:
-                walls = [wall for wall in walls if start <= wall < end]
-            if walls:
-                yield walls
+    def _in_year(self, year: int, mask: int, start: int, end: int) -> Iterator[Chunk]:
+        """The wall times of the days of `mask` in `year`, from `start` to before `end`."""
+        first = year_start(year)
+        if first * DAY < start:
+            skip = start // DAY - first
+            mask = mask >> skip << skip
+        if (first + 366) * DAY > end:
+            mask &= (1 << (-(-end // DAY) - first)) - 1
+        if not mask:
             return
-        for day in days:
-            times, midnight = self._times_on(day), day * DAY
-            first = times.index(start - midnight) if midnight < start else 0
-            last = times.index(end - midnight) if midnight + DAY > end else times.size
-            for i in range(first, last, _CHUNK):
-                yield [midnight + time for time in times.slice(i, min(i + _CHUNK, last))]
+        if not self._same or self._times.size > _DAILY or self._days.picks(year) is not None:
+            for day in bits(mask):
+                yield from self._on(first + day, start, end)
+            return
+        # a whole year for rare days, else days with about 64 wall times: what repeats is kept
+        span = 366 if mask.bit_count() < 60 else -(-64 // self._times.size)
+        for i in range((mask & -mask).bit_length() - 1, mask.bit_length(), span):
+            days = mask >> i & ((1 << span) - 1)
+            if days:
+                base = (first + i) * DAY
+                yield from _trimmed(base, self._offsets(days), start, end)
+
+    def _offsets(self, days: int) -> Offsets:
+        """The wall times of the days with the bits `days`, from the midnight of bit 0 on."""
+        found = self._repeated.get(days)
+        if found is None:
+            if len(self._repeated) >= _KEPT:
+                self._repeated.clear()
+            times = self._times.slice(0, self._times.size)
+            found = Offsets([day * DAY + time for day in bits(days) for time in times])
+            self._repeated[days] = found
+        return found
+
+    def _on(self, day: int, start: int, end: int) -> Iterator[Chunk]:
+        """The wall times of `day` from `start` to before `end`."""
+        times, midnight = self._times_on(day), day * DAY
+        first = times.index(start - midnight) if midnight < start else 0
+        last = times.index(end - midnight) if midnight + DAY > end else times.size
+        for i in range(first, last, _LONG):
+            yield midnight, Offsets(times.slice(i, min(i + _LONG, last)))
+
+
+def _trimmed(base: int, offsets: Offsets, start: int, end: int) -> Iterator[Chunk]:
+    """The chunk without what is before `start` or not before `end`."""
+    seconds = offsets.seconds
+    low, high = base + seconds[0], base + seconds[-1]
+    if low < start or high >= end:
+        seconds = seconds[bisect_left(seconds, start - base) : bisect_left(seconds, end - base)]
+        if not seconds:
+            return
+        offsets = Offsets(seconds)
+    yield base, offsets
 
 
 class StridePlan(Plan):
@@ -213,6 +294,7 @@ class StridePlan(Plan):
         self._allowed = allowed
         self._seconds = seconds
         self._units: DayPlan | None = None
+        self._repeated: dict[int, Offsets] = {}
         self._few = DAY // gcd(stride, DAY) <= _FEW or allowed is not None
 
     def next(self, wall: int) -> int | None:
@@ -241,6 +323,15 @@ class StridePlan(Plan):
     def cycle(self) -> int:
         return lcm(self._stride, CYCLE_DAYS * DAY)
 
+    def days_in(self, year: int) -> int:
+        days = FittingDays(EVERY_DAY) if self._days is None else self._days
+        return days.mask(year)
+
+    def all_times(self) -> Times:
+        starts = self._allowed or Listed(range(0, DAY, self._unit))
+        seconds = self._seconds.slice(0, self._seconds.size)
+        return Listed([start + s for start in starts.slice(0, starts.size) for s in seconds])
+
     def count(self, start: int, end: int) -> int:
         if start >= end:
             return 0
@@ -252,22 +343,31 @@ class StridePlan(Plan):
             total += self._seconds.index(after)
         return total
 
-    def chunks(self, start: int, end: int) -> Iterator[list[int]]:
-        at = start - start % self._unit
+    def chunks(self, start: int, end: int) -> Iterator[Chunk]:
         size = self._seconds.size
+        if self._allowed is not None and size == 1:
+            table, second = self._table(), self._seconds.at(0)
+            if table is not None:
+                for base, offsets in table.chunks(start - second, end - second):
+                    yield base + second, offsets
+            return
+        at = start - start % self._unit
         while (unit := self._unit_after(at)) is not None and unit < end:
             run = min(self._run_end(unit), end)
-            length = max(_CHUNK // size, 1)
+            length = max(_LONG // size, 1)
             for first in range(unit, run, self._stride * length):
-                units = range(first, min(run, first + self._stride * length), self._stride)
-                for i in range(0, size, _CHUNK):
-                    seconds = self._seconds.slice(i, min(i + _CHUNK, size))
-                    chunk = [u + s for u in units for s in seconds]
-                    if chunk[0] >= start and chunk[-1] < end:
-                        yield chunk
-                    elif trimmed := [wall for wall in chunk if start <= wall < end]:
-                        yield trimmed
+                units = min(-((first - run) // self._stride), length)
+                yield from _trimmed(first, self._offsets(units), start, end)
             at = -(-run // self._unit) * self._unit
+
+    def _offsets(self, units: int) -> Offsets:
+        """The wall times of so many units, from the start of the first on."""
+        found = self._repeated.get(units)
+        if found is None:
+            seconds = self._seconds.slice(0, self._seconds.size)
+            starts = range(0, units * self._stride, self._stride)
+            found = self._repeated[units] = Offsets([u + s for u in starts for s in seconds])
+        return found
 
     def _run_end(self, unit: int) -> int:
         """A wall time up to which all units from `unit` on are allowed."""
@@ -366,6 +466,8 @@ class StridePlan(Plan):
 class TablePlan(DayPlan):
     """Days by what they leave when divided by a period, each of these with times of its own."""
 
+    _same = False
+
     def __init__(self, fit: Fit, period: int, on: dict[int, list[int]]) -> None:
         residues = sorted(on)
         self._on_residue = {residue: Listed(on[residue]) for residue in residues}
@@ -382,8 +484,21 @@ class TablePlan(DayPlan):
     def _times_on(self, day: int) -> Times:
         return self._on_residue[day % self._period]
 
+    def _on(self, day: int, start: int, end: int) -> Iterator[Chunk]:
+        residue = day % self._period
+        found = self._repeated.get(residue)
+        if found is None:
+            if len(self._repeated) >= _KEPT:
+                self._repeated.clear()
+            times = self._on_residue[residue]
+            found = self._repeated[residue] = Offsets(times.slice(0, times.size))
+        return _trimmed(day * DAY, found, start, end)
+
     def most(self) -> int:
         return max(times.size for times in self._on_residue.values())
+
+    def same_times(self) -> Times | None:
+        return None
 
     def _count_days(self, first: int, last: int) -> int:
         # days with equally many times are counted together, without regard to what these are

@@ -17,12 +17,15 @@ from ._local import (
     Stretch,
     ZoneClock,
     clock_changes,
+    long_stretches,
     wall_stretch,
 )
-from .rrule_expand import Plan
+from .rrule_expand import Chunk, Offsets, Plan
 
 FIRST, LAST = 0, END - 1
 
+_PATIENCE = 8  # stretches without a slot before iteration looks for the next one
+_NOW = Offsets([0])
 _FEW = 64  # how many members are found one by one
 
 _DRIFT = 2 * DAY
@@ -47,11 +50,12 @@ class Slots(ABC):
         self, plan: Plan, clock: ZoneClock, start: int, until: int | None, count: int | None
     ) -> None:
         """`start` is a wall time, `until` an instant, the last that may be a slot."""
-        self._plan = plan
-        self._clock = clock
-        self._start = start
+        self.plan = plan
+        self.clock = clock
+        self.start = start
         self._until = LAST if until is None else min(until, LAST)
         self._count = count
+        self.endless = count is None and until is None
         self._limited = count is None
 
     def next(self, instant: int) -> int | None:
@@ -67,8 +71,8 @@ class Slots(ABC):
             self._limit()
         return self._previous(min(instant, self._until + 1))
 
-    def chunks(self, instant: int, end: int) -> Iterator[list[int]]:
-        """The slots from `instant` to before `end`, in lists of moderate length."""
+    def chunks(self, instant: int, end: int) -> Iterator[Chunk]:
+        """The slots from `instant` to before `end`, in order."""
         if not self._limited:
             self._limit()
         return self._chunks(max(instant, FIRST), min(end, self._until + 1))
@@ -80,6 +84,16 @@ class Slots(ABC):
         instant, end = max(instant, FIRST), min(end, self._until + 1)
         return self._count_between(instant, end) if instant < end else 0
 
+    def run_end(self, slot: int) -> int:
+        """An instant after `slot`, up to which from there on every second is a slot."""
+        times = self.plan.same_times()
+        offset = self.clock.calm[slot >> BLOCK]
+        if times is None or offset is None:
+            return slot + 1
+        second = (slot + offset) % DAY
+        end = slot - second + times.run_end(second, 1)
+        return end if self.next(end - 1) == end - 1 else slot + 1
+
     @abstractmethod
     def _next(self, instant: int) -> int | None: ...
 
@@ -87,7 +101,7 @@ class Slots(ABC):
     def _previous(self, instant: int) -> int | None: ...
 
     @abstractmethod
-    def _chunks(self, instant: int, end: int) -> Iterator[list[int]]: ...
+    def _chunks(self, instant: int, end: int) -> Iterator[Chunk]: ...
 
     @abstractmethod
     def _count_between(self, instant: int, end: int) -> int: ...
@@ -145,14 +159,14 @@ class EachPass(Slots):
         last = None
         if self._count <= _FEW:
             last = step(self._next, self._from, self._count)
-        elif self._count <= self._plan.most() * 2 * (END // DAY):
+        elif self._count <= self.plan.most() * 2 * (END // DAY):
             last = nth(self._count_between, self._from, self._count)
         if last is not None:
             self._until = min(self._until, last)
         self._limited = True
 
     def _next(self, instant: int) -> int | None:
-        plan, clock = self._plan, self._clock
+        plan, clock = self.plan, self.clock
         instant = max(instant, self._from)
         if instant > self._until:
             return None
@@ -181,7 +195,7 @@ class EachPass(Slots):
         return None
 
     def _previous(self, instant: int) -> int | None:
-        plan, clock = self._plan, self._clock
+        plan, clock = self.plan, self.clock
         instant -= 1
         while instant >= self._from:
             stretch = clock.stretch(instant)
@@ -198,32 +212,34 @@ class EachPass(Slots):
                 instant = min(stretch.start - 1, wall - offset + _DRIFT)
         return None
 
-    def _chunks(self, instant: int, end: int) -> Iterator[list[int]]:
+    def _chunks(self, instant: int, end: int) -> Iterator[Chunk]:
         instant = max(instant, self._from)
-        while instant < end:
-            found = self._next(instant)
-            if found is None or found >= end:
-                return
-            stretch = self._clock.stretch(found)
-            offset = stretch.offset
-            for walls in self._plan.chunks(found + offset, min(stretch.end, end) + offset):
-                yield [wall - offset for wall in walls]
-            instant = stretch.end
+        while instant < end and (found := self._next(instant)) is not None and found < end:
+            instant, empty = found, 0
+            for stretch in long_stretches(self.clock, found):
+                offset, start = stretch.offset, instant
+                instant = min(stretch.end, end)
+                empty += 1
+                for base, offsets in self.plan.chunks(start + offset, instant + offset):
+                    yield base - offset, offsets
+                    empty = 0
+                if empty == _PATIENCE or instant >= end:
+                    break
 
     def _count_between(self, instant: int, end: int) -> int:
         instant = max(instant, self._from)
         if instant >= end:
             return 0
-        first, last = self._clock.stretch(instant), self._clock.stretch(end - 1)
+        first, last = self.clock.stretch(instant), self.clock.stretch(end - 1)
         total = self._count_walls(instant + first.offset, end + last.offset)
-        for change in clock_changes(self._clock, instant + 1, end):
+        for change in clock_changes(self.clock, instant + 1, end):
             total += self._count_walls(change.start + change.offset, change.start + change.before)
         return total
 
     def _count_walls(self, start: int, end: int) -> int:
         if start <= end:
-            return self._plan.count(max(start, 0), min(end, END))
-        return -self._plan.count(max(end, 0), min(start, END))
+            return self.plan.count(max(start, 0), min(end, END))
+        return -self.plan.count(max(end, 0), min(start, END))
 
 
 class OnePass(Slots):
@@ -236,41 +252,47 @@ class OnePass(Slots):
         self._end = END
 
     def _wall_after(self, wall: int) -> int | None:
-        found = self._plan.next(max(wall, self._start))
+        found = self.plan.next(max(wall, self.start))
         return found if found is not None and found < self._end else None
 
     def _wall_before(self, wall: int) -> int | None:
-        found = self._plan.previous(min(wall, self._end))
-        return found if found is not None and found >= self._start else None
+        found = self.plan.previous(min(wall, self._end))
+        return found if found is not None and found >= self.start else None
 
     def _count_walls(self, start: int, end: int) -> int:
-        return self._plan.count(max(start, self._start), min(end, self._end))
+        return self.plan.count(max(start, self.start), min(end, self._end))
 
     @staticmethod
     def _passed(instant: int, stretch: Stretch) -> int:
         """Up to where wall times had their first pass when `instant`, in `stretch`, has passed."""
         return max(instant + stretch.offset, stretch.start + stretch.before - 1) + 1
 
-    def _chunks(self, instant: int, end: int) -> Iterator[list[int]]:
-        while instant < end:
-            found = self._next(instant)
-            if found is None or found >= end:
-                return
-            stretch = self._clock.stretch(found)
-            offset = stretch.offset
-            if found < stretch.start + self._moved(stretch):
-                # what comes from the gap is interleaved with what follows it
-                yield [found]
-                instant = found + 1
-                continue
-            last = min(min(stretch.end, end) + offset, self._end)
-            for walls in self._plan.chunks(max(found + offset, self._start), last):
-                yield [wall - offset for wall in walls]
-            instant = stretch.end
+    def _chunks(self, instant: int, end: int) -> Iterator[Chunk]:
+        while instant < end and (found := self._next(instant)) is not None and found < end:
+            instant, empty = found, 0
+            for stretch in long_stretches(self.clock, found):
+                offset, start = stretch.offset, stretch.start
+                clear = self._clear(stretch, instant)
+                while instant < clear:
+                    # what comes from the gap is interleaved with what follows it
+                    slot = self._next(instant)
+                    if slot is None or slot >= min(clear, end):
+                        instant = clear
+                        break
+                    yield slot, _NOW
+                    instant = slot + 1
+                first = max(instant + offset, start + stretch.before, self.start)
+                instant = min(stretch.end, end)
+                empty += 1
+                for base, offsets in self.plan.chunks(first, min(instant + offset, self._end)):
+                    yield base - offset, offsets
+                    empty = 0
+                if empty == _PATIENCE or instant >= end:
+                    break
 
-    @abstractmethod
-    def _moved(self, stretch: Stretch) -> int:
-        """For how long, from the beginning of `stretch`, wall times of its gap come."""
+    def _clear(self, stretch: Stretch, instant: int) -> int:
+        """Up to when wall times of the gap that `stretch` begins with come from `instant` on."""
+        return stretch.start
 
 
 class Shifted(OnePass):
@@ -281,18 +303,22 @@ class Shifted(OnePass):
         assert self._count is not None
         last = None
         if self._count <= _FEW:
-            last = step(self._plan.next, self._start, self._count)
-        elif self._count <= self._plan.most() * (END // DAY):
-            last = nth(self._plan.count, self._start, self._count)
+            last = step(self.plan.next, self.start, self._count)
+        elif self._count <= self.plan.most() * (END // DAY):
+            last = nth(self.plan.count, self.start, self._count)
         if last is not None:
             self._end = last + 1
         self._limited = True
 
-    def _moved(self, stretch: Stretch) -> int:
-        return stretch.offset - stretch.before
+    def _clear(self, stretch: Stretch, instant: int) -> int:
+        gap = stretch.start + stretch.offset
+        found = (
+            self._wall_after(instant + stretch.before) if stretch.before < stretch.offset else None
+        )
+        return stretch.start if found is None or found >= gap else gap - stretch.before
 
     def _next(self, instant: int) -> int | None:
-        clock = self._clock
+        clock = self.clock
         offset = clock.calm[instant >> BLOCK]
         shifted: int | None = None
         if offset is None:
@@ -316,7 +342,7 @@ class Shifted(OnePass):
 
     def _first_of(self, wall: int) -> int:
         """The first slot of `wall`, a wall time of the rule, and of those after it."""
-        stretch = wall_stretch(self._clock, wall)
+        stretch = wall_stretch(self.clock, wall)
         if stretch is None:
             return END
         after = stretch.start + stretch.offset
@@ -330,7 +356,7 @@ class Shifted(OnePass):
         instant -= 1
         if instant < 0:
             return None
-        stretch = self._clock.stretch(instant)
+        stretch = self.clock.stretch(instant)
         start = stretch.start
         found = self._wall_before(self._passed(instant, stretch))
         if found is None:
@@ -350,9 +376,9 @@ class Shifted(OnePass):
             found = self._wall_before(start + stretch.before)
             if found is None:
                 return None
-        earlier = wall_stretch(self._clock, found)
+        earlier = wall_stretch(self.clock, found)
         assert earlier is not None
-        last = first_pass(self._clock, found)
+        last = first_pass(self.clock, found)
         if found >= earlier.start + earlier.offset:
             candidate = self._shifted_before(LAST, earlier)
             if candidate is not None:
@@ -372,9 +398,9 @@ class Shifted(OnePass):
         low, before = self._walls_until(instant - 1)
         high, after = self._walls_until(end - 1)
         total = self._count_walls(low, high) + before - after
-        for change in clock_changes(self._clock, instant - _DRIFT, end):
+        for change in clock_changes(self.clock, instant - _DRIFT, end):
             shift = change.offset - change.before
-            if shift > 0 and self._plan.may_repeat(shift):
+            if shift > 0 and self.plan.may_repeat(shift):
                 total -= self._repeats(change, instant, end)
         return total
 
@@ -383,7 +409,7 @@ class Shifted(OnePass):
         because they come from a gap."""
         if instant < 0:
             return 0, 0
-        stretch = self._clock.stretch(instant)
+        stretch = self.clock.stretch(instant)
         waiting = self._count_walls(instant + stretch.before + 1, stretch.start + stretch.offset)
         return self._passed(instant, stretch), waiting
 
@@ -391,10 +417,12 @@ class Shifted(OnePass):
         """How many slots from `instant` to before `end` two wall times mean: one in the gap, and
         one that is not."""
         shift = change.offset - change.before
-        low = max(change.start + change.before, instant + change.before, self._start)
+        low = max(change.start + change.before, instant + change.before, self.start)
         high = min(change.start + change.offset, end + change.before, self._end - shift)
         return sum(
-            wall + shift in self._plan for walls in self._plan.chunks(low, high) for wall in walls
+            base + second + shift in self.plan
+            for base, offsets in self.plan.chunks(low, high)
+            for second in offsets.seconds
         )
 
 
@@ -403,24 +431,21 @@ class Skipped(OnePass):
 
     def _limit(self) -> None:
         assert self._count is not None
-        start = max(first_pass(self._clock, self._start) - _DRIFT, 0)
+        start = max(first_pass(self.clock, self.start) - _DRIFT, 0)
         last = None
         if self._count <= _FEW:
             last = step(self._next, start, self._count)
-        elif self._count <= self._plan.most() * (END // DAY):
+        elif self._count <= self.plan.most() * (END // DAY):
             last = nth(self._count_between, start, self._count)
         if last is not None:
             self._until = min(self._until, last)
         self._limited = True
 
-    def _moved(self, stretch: Stretch) -> int:
-        return 0
-
     def _next(self, instant: int) -> int | None:
-        clock = self._clock
+        clock = self.clock
         stretch = clock.stretch(instant)
         found = self._wall_after(max(instant + stretch.offset, stretch.start + stretch.before))
-        barren = max(instant, TABLES_END) + self._plan.cycle()
+        barren = max(instant, TABLES_END) + self.plan.cycle()
         while found is not None and found <= barren:
             shown = wall_stretch(clock, found)
             if shown is None:
@@ -435,9 +460,9 @@ class Skipped(OnePass):
         instant -= 1
         if instant < 0:
             return None
-        found = self._wall_before(self._passed(instant, self._clock.stretch(instant)))
+        found = self._wall_before(self._passed(instant, self.clock.stretch(instant)))
         while found is not None:
-            stretch = wall_stretch(self._clock, found)
+            stretch = wall_stretch(self.clock, found)
             assert stretch is not None
             if found >= stretch.start + stretch.offset or stretch.start == 0:
                 return found - stretch.offset if found >= stretch.offset else None
@@ -445,7 +470,7 @@ class Skipped(OnePass):
         return None
 
     def _count_between(self, instant: int, end: int) -> int:
-        clock = self._clock
+        clock = self.clock
         low = self._passed(instant - 1, clock.stretch(instant - 1)) if instant > 0 else 0
         total = self._count_walls(low, self._passed(end - 1, clock.stretch(end - 1)))
         for change in clock_changes(clock, instant, end):

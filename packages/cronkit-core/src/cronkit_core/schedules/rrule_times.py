@@ -41,6 +41,12 @@ class Times(ABC):
         """Up to where, from the member `second` on, every start of a `unit` is a member."""
         return second + unit
 
+    def within(self, others: Times) -> bool:
+        """Whether all members are members of `others`."""
+        return self.size <= others.size and all(
+            others.next(second) == second for second in self.slice(0, self.size)
+        )
+
     def picked(self, positions: Sequence[int]) -> Times | None:
         """The members at `positions` as BYSETPOS counts, from 1 or from -1; None for no member."""
         found = {p - 1 if p > 0 else self.size + p for p in positions}
@@ -111,6 +117,15 @@ class Grid(Times):
             low, high = max(first - row * size, 0), min(last - row * size, size)
             found += [minute + second for second in self.seconds[low:high]]
         return found
+
+    def within(self, others: Times) -> bool:
+        if not isinstance(others, Grid):
+            return super().within(others)
+        return (
+            set(self.hours) <= set(others.hours)
+            and set(self.minutes) <= set(others.minutes)
+            and set(self.seconds) <= set(others.seconds)
+        )
 
     def run_end(self, second: int, unit: int) -> int:
         if unit == 1 and len(self.seconds) < 60:

@@ -193,6 +193,16 @@ class SkipQuery:
     limit: int = 100
 
 
+def can_be_stored(text: str) -> bool:
+    """Whether every storage can keep `text`: no NUL, and no half of a surrogate pair. What is not
+    storable is stored nowhere, so a query for it finds nothing."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 class Storage(Protocol):
     """Where tasks, runs and skips are kept."""
 
@@ -214,7 +224,8 @@ class Storage(Protocol):
     async def save_tasks(self, writes: Sequence[TaskWrite], now: datetime) -> list[str]:
         """Insert or replace the definition, slots and pause of each task; runs and last outcomes
         stay. Returns the names that were refused, since the task is not at the revision that was
-        read; of those, nothing is written.
+        read; of those, nothing is written. When what was dropped leaves no run of a task running or
+        due, its oldest waiting one becomes due.
         """
         ...
 
@@ -235,7 +246,7 @@ class Storage(Protocol):
         ...
 
     async def skips(self, query: SkipQuery) -> list[Skip]:
-        """The skips that fit, latest `last_slot` first."""
+        """The skips that fit, latest `last_slot` first; of those, the one recorded last."""
         ...
 
     async def counts(self) -> Mapping[str, int]:
@@ -262,10 +273,12 @@ class Storage(Protocol):
     ) -> Claimed:
         """Read what is due, ask `plan` what to do about it, and write that, in one transaction.
 
-        The snapshot holds at most `limit` pending runs and slots together, by priority, pending
-        runs first and then by time, and at most `limit` expired runs; nothing that another claim
-        under way has taken, nothing of `full_groups`, and no task that is disabled or broken.
-        `plan` is called once at most, may be called from another thread, and must not wait.
+        The snapshot holds at most `limit` pending runs and slots together, none of `full_groups`,
+        and at most `limit` expired runs; nothing that another claim under way has taken, and no
+        task that is disabled or broken. Those of the highest priority are taken first, of one
+        priority the pending runs, of those the earliest, and of those the lowest ids; of the
+        expired runs, the ones that expired first. `plan` is called once at most, may be called from
+        another thread, and must not wait.
 
         Every task that is advanced or of which a run starts gets a new, higher revision, and that
         is the run's epoch. When no run of a task is left running or due, its oldest waiting one
@@ -281,8 +294,8 @@ class Storage(Protocol):
 
         An end without `retry` is the slot's outcome: it sets the task's `last_status` and
         `failures`, and may disable the task (then its pending runs end, as with `drop_pending`). A
-        `retry` is inserted only while the task exists. When no run of a task is left running or
-        due, its oldest waiting one becomes due.
+        `retry` is inserted only while the task exists, and is enabled or the run was triggered by
+        hand. When no run of a task is left running or due, its oldest waiting one becomes due.
         """
         ...
 
@@ -306,7 +319,7 @@ class Storage(Protocol):
         cancels: Sequence[int] = (),
         skips: Sequence[Skip] = (),
     ) -> list[int] | None:
-        """Insert pending runs of one task, on condition that the task is at `revision`.
+        """Insert pending runs, one or more, of one task, on condition that it is at `revision`.
 
         Returns their ids, without those whose (task, slot, attempt) exists; None when the condition
         does not hold. A manual run whose slot is taken by another manual one moves on by

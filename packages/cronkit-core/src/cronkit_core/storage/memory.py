@@ -90,22 +90,20 @@ class MemoryStorage:
             if record.revision != (0 if old is None else old.revision):
                 refused.append(record.name)
                 continue
-            if old is None:
-                record = replace(record, id=next(self._task_ids), revision=1)
-                self._by_id[record.id] = record.name
-            else:
-                record = replace(
-                    record,
-                    id=old.id,
-                    revision=old.revision + 1,
-                    last_run_at=old.last_run_at,
-                    last_status=old.last_status,
-                    last_success_at=old.last_success_at,
-                )
+            record = replace(
+                record,
+                id=next(self._task_ids) if old is None else old.id,
+                revision=record.revision + 1,
+                last_run_at=None if old is None else old.last_run_at,
+                last_status=None if old is None else old.last_status,
+                last_success_at=None if old is None else old.last_success_at,
+            )
+            self._by_id[record.id] = record.name
             self._put_task(record)
             self._add_skips(write.skips)
             if write.drop_pending is not None:
                 self._drop_pending(record.name, write.drop_pending, now, manual=False)
+                self._release(record.name, now)
         return refused
 
     async def remove_tasks(self, names: Sequence[str], now: datetime, *, cancel: bool) -> list[str]:
@@ -143,7 +141,7 @@ class MemoryStorage:
     async def skips(self, query: SkipQuery) -> list[Skip]:
         found = [
             skip
-            for skip in self._skips.get(query.task_name, ())
+            for skip in reversed(self._skips.get(query.task_name, ()))
             if (query.since is None or skip.last_slot >= query.since)
             and (query.until is None or skip.first_slot <= query.until)
         ]
@@ -204,18 +202,21 @@ class MemoryStorage:
         limit: int,
         full_groups: Sequence[str] = (),
     ) -> Claimed:
-        pending = [
-            self._owed(self._runs[run_id]) for run_id in self._runs_due.due(now, limit, full_groups)
-        ]
-        due = [
-            DueTask(self._tasks[name], self._live_runs(name))
-            for name in self._slots_due.due(now, limit - len(pending), full_groups)
-        ]
-        expired = [
-            self._owed(run)
+        pending: list[OwedRun] = []
+        due: list[DueTask] = []
+        for priority in sorted(self._runs_due.priorities | self._slots_due.priorities)[::-1]:
+            left = limit - len(pending) - len(due)
+            run_ids = self._runs_due.due(priority, now, left, full_groups)
+            pending += [self._owed(self._runs[run_id]) for run_id in run_ids]
+            task_ids = self._slots_due.due(priority, now, left - len(run_ids), full_groups)
+            records = [self._tasks[self._by_id[task_id]] for task_id in task_ids]
+            due += [DueTask(record, self._live_runs(record.name)) for record in records]
+        leases = [
+            (run.lease_until, run.id)
             for run in map(self._runs.__getitem__, self._running)
             if run.lease_until is not None and run.lease_until <= now
-        ][:limit]
+        ]
+        expired = [self._owed(self._runs[run_id]) for _, run_id in sorted(leases)[:limit]]
         groups = Counter(g for i in self._running if (g := self._runs[i].task_group) is not None)
         claim = plan(Snapshot(now, due, pending, expired, groups))
         runs = self._apply(claim, now, owner, now + lease)
@@ -226,10 +227,8 @@ class MemoryStorage:
     ) -> list[tuple[Run, int]]:
         for finish in claim.finishes:
             self._finish(finish, now)
-        for run_id in claim.replaced:
-            self._delete_run(run_id)
-        for run_id in claim.cancels:
-            self._cancel(self._runs[run_id], now, OVERLAP)
+        self._replace(claim.replaced)
+        self._ask_to_cancel(claim.cancels, now)
         for step in claim.advances:
             record = self._tasks[self._by_id[step.task_id]]
             self._put_task(
@@ -368,10 +367,8 @@ class MemoryStorage:
         name = self._by_id.get(runs[0].task_id) if runs else None
         if name is None or self._tasks[name].revision != revision:
             return None
-        for run_id in replaced:
-            self._delete_run(run_id)
-        for run_id in cancels:
-            self._cancel(self._runs[run_id], now, OVERLAP)
+        self._replace(replaced)
+        self._ask_to_cancel(cancels, now)
         self._add_skips(skips)
         ids = [i for new in runs if (i := self._insert(new)) is not None]
         self._tasks[name] = replace(self._tasks[name], revision=revision + 1)
@@ -392,6 +389,16 @@ class MemoryStorage:
             self._runs[run.id] = replace(run, cancel_requested_by=by)
         elif run.status is Status.PENDING:
             self._put_run(cancelled(run, now, by))
+
+    def _ask_to_cancel(self, run_ids: Iterable[int], now: datetime) -> None:
+        for run_id in run_ids:
+            if run_id in self._runs:
+                self._cancel(self._runs[run_id], now, OVERLAP)
+
+    def _replace(self, run_ids: Iterable[int]) -> None:
+        for run_id in run_ids:
+            if run_id in self._runs and self._runs[run_id].status is Status.PENDING:
+                self._delete_run(run_id)
 
     def _drop_pending(self, name: str, why: str, now: datetime, *, manual: bool) -> None:
         for run_id in list(self._live.get(name, ())):
@@ -467,7 +474,7 @@ class MemoryStorage:
         if record.next_run_at is None or (old is not None and place(old) == place(record)):
             return
         if record.enabled and record.broken is None:
-            self._slots_due.add(record.next_run_at, record.name, record.priority)
+            self._slots_due.add(record.next_run_at, record.id, record.priority)
 
     def _add_skips(self, skips: Iterable[Skip]) -> None:
         for skip in skips:
@@ -491,9 +498,9 @@ class MemoryStorage:
         name = self._by_id.get(self._task_of[run.id])
         return OwedRun(run, None if name is None else self._tasks[name])
 
-    def _slot_is_due(self, name: str, at: datetime) -> str | bool | None:
+    def _slot_is_due(self, task_id: int, at: datetime) -> str | bool | None:
         """The group of the entry, or False when it no longer stands."""
-        record = self._tasks.get(name)
+        record = self._tasks.get(self._by_id.get(task_id, ""))
         if record is None or record.next_run_at != at or not record.enabled or record.broken:
             return False
         return record.task_group

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
-from typing import Generic, TypeVar
-
-K = TypeVar("K", str, int)
 
 
-class Agenda(Generic[K]):
+class Agenda:
     """What is due when: a heap for each priority, whose stale entries are dropped when they come
     up. `group_of` gives the group of an entry, or False when the entry no longer stands."""
 
-    def __init__(self, group_of: Callable[[K, datetime], str | bool | None]) -> None:
-        self._group_of: Callable[[K, datetime], str | bool | None] = group_of
-        self._heaps: dict[int, list[tuple[datetime, K]]] = {}
+    def __init__(self, group_of: Callable[[int, datetime], str | bool | None]) -> None:
+        self._group_of = group_of
+        self._heaps: dict[int, list[tuple[datetime, int]]] = {}
 
-    def add(self, at: datetime, key: K, priority: int) -> None:
+    @property
+    def priorities(self) -> set[int]:
+        return set(self._heaps)
+
+    def add(self, at: datetime, key: int, priority: int) -> None:
         heappush(self._heaps.setdefault(priority, []), (at, key))
 
     def first(self, full_groups: Sequence[str]) -> datetime | None:
@@ -29,19 +30,22 @@ class Agenda(Generic[K]):
         ]
         return min(found, default=None)
 
-    def due(self, now: datetime, limit: int, full_groups: Sequence[str]) -> list[K]:
-        found: list[K] = []
-        for priority in sorted(self._heaps, reverse=True):
-            entries = self._take(self._heaps[priority], now, limit - len(found), full_groups)
-            found += [key for _, key in entries]
-        return found
+    def due(
+        self, priority: int, now: datetime, limit: int, full_groups: Sequence[str]
+    ) -> list[int]:
+        entries = self._take(self._heaps.get(priority, []), now, limit, full_groups)
+        return [key for _, key in entries]
 
     def _take(
-        self, heap: list[tuple[datetime, K]], now: datetime | None, limit: int, full: Sequence[str]
-    ) -> list[tuple[datetime, K]]:
+        self,
+        heap: list[tuple[datetime, int]],
+        now: datetime | None,
+        limit: int,
+        full: Sequence[str],
+    ) -> list[tuple[datetime, int]]:
         """The first `limit` entries that stand, up to `now`. They stay in the heap."""
-        taken: list[tuple[datetime, K]] = []
-        kept: dict[tuple[datetime, K], None] = {}
+        taken: list[tuple[datetime, int]] = []
+        kept: dict[tuple[datetime, int], None] = {}
         while heap and len(taken) < limit and (now is None or heap[0][0] <= now):
             entry = heappop(heap)
             at, key = entry

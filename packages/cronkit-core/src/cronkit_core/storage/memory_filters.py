@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from string import ascii_lowercase, ascii_uppercase
 
 from ..runs import Run
 from ..tasks import TaskRecord
@@ -10,14 +11,22 @@ from .base import RunQuery, TaskQuery
 
 
 def task_fits(record: TaskRecord, query: TaskQuery) -> bool:
-    needle = (query.search or "").lower()
+    needle = _lower(query.search or "")
     return (
         (query.after is None or record.name > query.after)
-        and (needle in record.name.lower() or needle in record.handler.lower())
+        and (needle in _lower(record.name) or needle in _lower(record.handler))
         and query.handler in (None, record.handler)
         and query.enabled in (None, record.enabled)
         and query.last_status in (None, record.last_status)
     )
+
+
+def _lower(text: str) -> str:
+    """In lower case the ASCII letters alone, as SQL has it."""
+    return text.translate(_LOWER)
+
+
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 def place(record: TaskRecord) -> tuple[object, ...]:

@@ -1,61 +1,60 @@
 """The claim: what is due is read, planned and written in one transaction.
 
-It never waits for another transaction to read: what somebody else has locked is left out, with
-SKIP LOCKED and its like, and is there for the next claim.
+It does not wait for another transaction in order to read: what somebody else has locked is left
+out, with SKIP LOCKED and its like, and is there for the next claim.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from ..runs import LiveRun, NewRun, Run, Tally
+from ..runs import LiveRun, Run, Tally
 from ..tasks import TaskRecord
 from . import postgres_rows as rows
-from .base import Advance, Claim, Claimed, DueTask, OwedRun, Plan, Snapshot
+from .base import Claim, Claimed, DueTask, OwedRun, Plan, Snapshot
 from .postgres_edits import Edits, Locked
 from .postgres_rows import (
     DUE_RUN,
     DUE_TASK,
     LIVE,
-    NEW_RUN_COLUMNS,
     NOT_FULL,
     NOW,
-    RUN_COLUMNS,
     RUNNING,
-    TASK_COLUMNS,
+    RUNS,
+    TASKS,
     Connection,
     arrays,
     fetch,
 )
 
-TASKS = ", ".join(TASK_COLUMNS)
-RUNS = ", ".join(RUN_COLUMNS)
+ROUNDS = 4
+"""How often a claim looks for more of one priority where others have locked what it found."""
 
 
+@dataclass(slots=True)
 class _Taken:
-    """What a claim has locked and may plan."""
+    """What a claim has locked and is to plan."""
 
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.tasks: list[TaskRecord] = []
-        self.pending: list[tuple[Run, int]] = []
-        self.expired: list[tuple[Run, int]] = []
-        self.records: dict[str, TaskRecord] = {}
-        """The tasks that are locked, by name."""
-        self.gone: set[str] = set()
-        """Names without a task that are locked."""
+    left: int
+    """How many pending runs and slots it may still take."""
+    full_groups: list[str]
+    """Groups to leave alone."""
+    tasks: list[TaskRecord] = field(default_factory=list)
+    pending: list[tuple[Run, int]] = field(default_factory=list)
+    expired: list[tuple[Run, int]] = field(default_factory=list)
+    records: dict[str, TaskRecord] = field(default_factory=dict)
+    """The tasks that are locked, by name."""
+    gone: set[str] = field(default_factory=set)
+    """Names without a task that are locked."""
+    groups: set[str | None] = field(default_factory=lambda: {None})
+    """Groups that are locked."""
 
-    @property
-    def left(self) -> int:
-        return self.room - len(self.tasks) - len(self.pending)
-
-    def owed(self, found: Sequence[tuple[Run, int]]) -> list[OwedRun]:
+    def owed(self, found: Iterable[tuple[Run, int]]) -> list[OwedRun]:
         by_id = {record.id: record for record in self.records.values()}
         return [OwedRun(run, by_id.get(task_id)) for run, task_id in found]
 
-    @property
     def locked(self) -> Locked:
         return {
             r.id: (
@@ -73,14 +72,14 @@ class Claims(Edits):
         self,
         tx: Connection,
         plan: Plan,
-        clock: datetime | None,
+        now: datetime | None,
         *,
         owner: str,
         lease: timedelta,
         limit: int,
         full_groups: Sequence[str],
     ) -> Claimed:
-        now, taken = await self._take(tx, clock, limit, full_groups)
+        now, taken = await self._take(tx, now, limit, full_groups)
         running = await fetch(
             tx,
             f"SELECT task_group, count(*) FROM {self.run_rows} "
@@ -95,7 +94,7 @@ class Claims(Edits):
             dict(running),
         )
         claim = plan(snapshot)
-        await self._finish(tx, taken.locked, claim.finishes, now)
+        await self._finish(tx, taken.locked(), claim.finishes, now)
         await self._replace(tx, claim.replaced)
         await self._ask_to_cancel(tx, claim.cancels)
         epochs = await self._advance(tx, claim)
@@ -112,7 +111,6 @@ class Claims(Edits):
         self, tx: Connection, clock: datetime | None, limit: int, full_groups: Sequence[str]
     ) -> tuple[datetime, _Taken]:
         """Lock what is due, in the order of priority, pending runs first and then by time."""
-        taken = _Taken(limit)
         [(now, of_runs, of_tasks)] = await fetch(
             tx,
             f"WITH RECURSIVE {self._priorities('r', self.run_rows, DUE_RUN)}, "
@@ -121,63 +119,73 @@ class Claims(Edits):
             "ARRAY(SELECT v FROM t WHERE v IS NOT NULL)",
             (clock,),
         )
-        full = list(full_groups)
+        taken = _Taken(limit, list(full_groups))
         for priority in sorted({*of_runs, *of_tasks}, reverse=True):
-            if taken.left > 0 and priority in of_runs:
-                await self._take_pending(tx, taken, priority, now, full)
-            if taken.left > 0 and priority in of_tasks:
-                await self._take_tasks(tx, taken, priority, now, full)
+            if priority in of_runs:
+                await self._take_pending(tx, taken, priority, now)
+            if priority in of_tasks:
+                await self._take_tasks(tx, taken, priority, now)
         await self._take_expired(tx, taken, now, limit)
-        await self._leave_others_groups(tx, taken)
         return now, taken
 
     async def _take_tasks(
-        self, tx: Connection, taken: _Taken, priority: int, now: datetime, full: list[str]
+        self, tx: Connection, taken: _Taken, priority: int, now: datetime
     ) -> None:
-        found = await fetch(
-            tx,
-            f"SELECT {TASKS} FROM {self.task_rows} WHERE {DUE_TASK} AND priority = %s "
-            f"AND next_run_at <= %s AND {NOT_FULL} ORDER BY next_run_at, id LIMIT %s "
-            "FOR UPDATE SKIP LOCKED",
-            (priority, now, full, taken.left),
-        )
-        for record in map(rows.task_record, found):
-            taken.tasks.append(record)
-            taken.records[record.name] = record
+        for _ in range(ROUNDS):
+            if taken.left <= 0:
+                return
+            found = await fetch(
+                tx,
+                f"SELECT {TASKS} FROM {self.task_rows} WHERE {DUE_TASK} AND priority = %s "
+                f"AND next_run_at <= %s AND {NOT_FULL} AND id <> ALL(%s::bigint[]) "
+                "ORDER BY next_run_at, id LIMIT %s FOR UPDATE SKIP LOCKED",
+                (priority, now, taken.full_groups, [r.id for r in taken.tasks], taken.left),
+            )
+            records = [rows.task_record(row) for row in found]
+            taken.records |= {record.name: record for record in records}
+            await self._lock_groups(tx, taken, {record.task_group for record in records})
+            ours = [record for record in records if record.task_group in taken.groups]
+            taken.tasks += ours
+            exhausted = len(found) < taken.left
+            taken.left -= len(ours)
+            if exhausted:
+                return
 
     async def _take_pending(
-        self, tx: Connection, taken: _Taken, priority: int, now: datetime, full: list[str]
+        self, tx: Connection, taken: _Taken, priority: int, now: datetime
     ) -> None:
         condition = f"{DUE_RUN} AND priority = %s AND due_at <= %s AND {NOT_FULL}"
-        params = (priority, now, full)
-        busy: list[str] = []
-        while taken.left > 0:
+        busy: set[str] = set()
+        for _ in range(ROUNDS):
+            if taken.left <= 0:
+                return
+            params = (priority, now, taken.full_groups)
             candidates = await fetch(
                 tx,
-                f"SELECT id, task_name FROM {self.run_rows} WHERE {condition} "
+                f"SELECT id, task_name, task_group FROM {self.run_rows} WHERE {condition} "
                 "AND task_name <> ALL(%s::text[]) AND id <> ALL(%s::bigint[]) "
                 "ORDER BY due_at, id LIMIT %s",
-                (*params, busy, [run.id for run, _ in taken.pending], taken.left),
+                (*params, sorted(busy), [run.id for run, _ in taken.pending], taken.left),
             )
-            names = {name for _, name in candidates}
-            others = await self._try_lock(tx, taken, names)
-            ids = [run_id for run_id, name in candidates if name not in others]
-            if ids:
-                # Whoever had the lock before may have started or ended one meanwhile.
+            await self._lock_groups(tx, taken, {group for *_, group in candidates})
+            ours = [(i, name) for i, name, group in candidates if group in taken.groups]
+            busy |= await self._try_lock(tx, taken, {name for _, name in ours})
+            found = []
+            if ids := [run_id for run_id, name in ours if name not in busy]:
+                # Whoever had the lock before may have started or ended some of them.
                 found = await fetch(
                     tx,
                     f"SELECT {RUNS}, task_id FROM {self.run_rows} WHERE id = ANY(%s::bigint[]) "
                     f"AND {condition} ORDER BY due_at, id",
-                    (ids, *params),
+                    (ids, priority, now, taken.full_groups),
                 )
-                taken.pending += [(rows.run(row[:-1]), row[-1]) for row in found]
-            if len(candidates) < taken.left or not others:
+            taken.pending += [(rows.run(row[:-1]), row[-1]) for row in found]
+            exhausted = len(candidates) < taken.left
+            taken.left -= len(found)
+            if exhausted:
                 return
-            busy += others
 
-    async def _take_expired(
-        self, tx: Connection, taken: _Taken, now: datetime, limit: int
-    ) -> None:
+    async def _take_expired(self, tx: Connection, taken: _Taken, now: datetime, limit: int) -> None:
         condition = f"{RUNNING} AND lease_until <= %s"
         candidates = await fetch(
             tx,
@@ -186,17 +194,19 @@ class Claims(Edits):
             (now, limit),
         )
         if candidates:
-            others = await self._try_lock(tx, taken, {name for _, name in candidates})
+            busy = await self._try_lock(tx, taken, {name for _, name in candidates})
+            ids = [run_id for run_id, name in candidates if name not in busy]
+            # Locked, since its owner may be about to renew the lease after all.
             found = await fetch(
                 tx,
                 f"SELECT {RUNS}, task_id FROM {self.run_rows} WHERE id = ANY(%s::bigint[]) "
                 f"AND {condition} ORDER BY lease_until, id FOR UPDATE SKIP LOCKED",
-                ([run_id for run_id, name in candidates if name not in others], now),
+                (ids, now),
             )
             taken.expired = [(rows.run(row[:-1]), row[-1]) for row in found]
 
     async def _try_lock(self, tx: Connection, taken: _Taken, names: set[str]) -> set[str]:
-        """Lock all that belongs to `names`, where nobody else has; the answer is the others."""
+        """Lock all that belongs to `names`, as far as nobody else has; the answer is the rest."""
         wanted = sorted(names - taken.records.keys() - taken.gone)
         if not wanted:
             return set()
@@ -209,40 +219,28 @@ class Claims(Edits):
         taken.records |= {record.name: record for record in map(rows.task_record, found)}
         missing = set(wanted) - taken.records.keys()
         if missing:
-            locked = await fetch(
-                tx,
-                "SELECT name FROM unnest(%s::text[]) AS n (name) "
-                "WHERE pg_try_advisory_xact_lock(hashtextextended(%s || name, 0))",
-                (sorted(missing), f"cronkit {self.schema} "),
-            )
-            # A task of that name that is there now was locked by somebody, or is new.
+            locked = await self._try_lock_names(tx, missing, "name")
+            # A task of that name which is there now is somebody else's, or new.
             there = await fetch(
                 tx,
                 f"SELECT name FROM {self.task_rows} WHERE name = ANY(%s::text[])",
-                (sorted(missing),),
+                (sorted(locked),),
             )
-            taken.gone |= {name for (name,) in locked} - {name for (name,) in there}
+            taken.gone |= locked - {name for (name,) in there}
         return missing - taken.gone
 
-    async def _leave_others_groups(self, tx: Connection, taken: _Taken) -> None:
-        """Who counts the running runs of a group must be alone at it until the end of the
-        transaction: what belongs to a group that another claim is at is left to that one."""
-        groups = {record.task_group for record in taken.tasks}
-        groups |= {run.task_group for run, _ in taken.pending}
-        if wanted := sorted(group for group in groups if group is not None):
-            locked = await fetch(
-                tx,
-                "SELECT name FROM unnest(%s::text[]) AS n (name) "
-                "WHERE pg_try_advisory_xact_lock(hashtextextended(%s || name, 1))",
-                (wanted, f"cronkit {self.schema} "),
-            )
-            free = {None, *(name for (name,) in locked)}
-            taken.tasks = [r for r in taken.tasks if r.task_group in free]
-            taken.pending = [(r, i) for r, i in taken.pending if r.task_group in free]
+    async def _lock_groups(
+        self, tx: Connection, taken: _Taken, groups: Iterable[str | None]
+    ) -> None:
+        """Be the only claim that counts the runs of `groups`, until the end of the transaction; a
+        group that another one is at is left alone."""
+        wanted = {g for g in groups if g is not None} - taken.groups
+        if wanted:
+            locked = await self._try_lock_names(tx, wanted, "group")
+            taken.groups |= locked
+            taken.full_groups += wanted - locked
 
-    async def _live_runs(
-        self, tx: Connection, names: Sequence[str]
-    ) -> dict[str, list[LiveRun]]:
+    async def _live_runs(self, tx: Connection, names: Sequence[str]) -> dict[str, list[LiveRun]]:
         live: dict[str, list[LiveRun]] = {}
         if names:
             found = await fetch(
@@ -258,7 +256,8 @@ class Claims(Edits):
     # --- writing
 
     async def _advance(self, tx: Connection, claim: Claim) -> dict[int, int]:
-        """Move tasks on; the answer is the new revision of each, and of those that resume."""
+        """Move tasks on; the answer has the new revision of each, and of those of which a pending
+        run starts."""
         if claim.broken:
             await fetch(
                 tx,
@@ -268,6 +267,9 @@ class Claims(Edits):
             )
         found = []
         if claim.advances:
+            steps = [
+                (a.task_id, a.next_slot, a.next_run_at, a.runs_started) for a in claim.advances
+            ]
             found += await fetch(
                 tx,
                 f"UPDATE {self.task_rows} AS t SET next_slot = a.next_slot, "
@@ -275,10 +277,10 @@ class Claims(Edits):
                 "revision = t.revision + 1 FROM unnest(%s::bigint[], %s::timestamptz[], "
                 "%s::timestamptz[], %s::bigint[]) AS a (id, next_slot, next_run_at, "
                 "runs_started) WHERE t.id = a.id RETURNING t.id, t.revision",
-                arrays(map(_advance_row, claim.advances), 4),
+                arrays(steps, 4),
             )
         advanced = {step.task_id for step in claim.advances}
-        resumed = {owed.record.id for owed in claim.resumes if owed.record} - advanced
+        resumed = {owed.record.id for owed in claim.resumes if owed.record is not None} - advanced
         if resumed:
             found += await fetch(
                 tx,
@@ -298,22 +300,25 @@ class Claims(Edits):
         lease_until: datetime,
     ) -> list[tuple[Run, int]]:
         """Insert or take the runs that start; the answer holds those that are really ours."""
-        started: list[tuple[Any, ...]] = []
-        if claim.starts:
-            columns = ", ".join(NEW_RUN_COLUMNS)
-            values = [
-                (*rows.new_run_row(new)[:-1], new.priority, epochs[new.task_id])
-                for new in claim.starts
-            ]
+        started = await self._insert_rows(
+            tx,
+            [replace(new, due_at=None) for new in claim.starts],
+            f"{RUNS}, task_id",
+            epochs=[epochs[new.task_id] for new in claim.starts],
+            owner=owner,
+            lease_until=lease_until,
+            now=now,
+        )
+        if claim.resumes:
+            taken = [(o.run.id, epochs[o.record.id]) for o in claim.resumes if o.record is not None]
             found = await fetch(
                 tx,
-                f"INSERT INTO {self.run_rows} ({columns}, epoch, status, owner, lease_until, "
-                f"started_at) SELECT {columns}, epoch, 'running', %s, %s, %s "
-                f"FROM unnest({_NEW_RUN_ARRAYS}, %s::bigint[]) WITH ORDINALITY "
-                f"AS n ({columns}, epoch, number) ORDER BY number "
-                "ON CONFLICT (task_name, slot, attempt, manual) DO NOTHING "
-                f"RETURNING {RUNS}, task_id",
-                (owner, lease_until, now, *arrays(values, len(NEW_RUN_COLUMNS) + 1)),
+                f"UPDATE {self.run_rows} AS r SET status = 'running', due_at = NULL, "
+                "owner = %s, epoch = n.taken_in, lease_until = %s, started_at = %s "
+                "FROM unnest(%s::bigint[], %s::bigint[]) AS n (taken, taken_in) "
+                f"WHERE r.id = n.taken AND r.status = 'pending' RETURNING {RUNS}, task_id",
+                (owner, lease_until, now, *arrays(taken, 2)),
             )
-            started += sorted(found)
-        return started
+            by_id = {row[0]: row for row in found}
+            started += [by_id[run_id] for run_id, _ in taken if run_id in by_id]
+        return [(rows.run(row[:-1]), row[-1]) for row in started]

@@ -1,4 +1,4 @@
-"""What every writing transaction is made of: edits of rows in the tables of a storage in PostgreSQL.
+"""What every writing transaction is made of: edits of rows in the tables in PostgreSQL.
 
 The row of a task stands for all that belongs to its name: who changes the task, or which of its
 runs are pending, has locked that row. Rows of tasks are locked before those of runs, each in the
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+
 from ..runs import Finish, NewRun, Skip, Tally, Trigger, tally
 from . import postgres_rows as rows
 from .base import DISABLED, OVERLAP, PAUSED_BY_FAILURES
@@ -26,6 +27,7 @@ from .postgres_rows import (
     SKIP_COLUMNS,
     WAITING,
     Connection,
+    Rows,
     arrays,
     fetch,
 )
@@ -35,13 +37,24 @@ Locked = dict[int, tuple[str, Tally]]
 
 
 class Edits:
-    """Edits of the tables in `schema`. `now` is None where the database's clock is to tell."""
+    """Edits of the tables in `schema`. Where `now` is None, the database's clock tells."""
 
     def __init__(self, schema: str) -> None:
         self.schema = schema
         self.task_rows = f'"{schema}".tasks'
         self.run_rows = f'"{schema}".runs'
         self.skip_rows = f'"{schema}".skips'
+
+    def _priorities(self, name: str, table: str, condition: str) -> str:
+        """A CTE `name (v)` of the priorities that occur, highest first: one seek of an index each.
+
+        With it, what is due comes in the order of priority and time without being sorted."""
+        first = f"SELECT priority FROM {table} WHERE {condition}"
+        return (
+            f"{name} (v) AS (SELECT ({first} ORDER BY priority DESC LIMIT 1) "
+            f"UNION ALL SELECT ({first} AND priority < {name}.v ORDER BY priority DESC LIMIT 1) "
+            f"FROM {name} WHERE {name}.v IS NOT NULL)"
+        )
 
     # --- locks
 
@@ -59,13 +72,23 @@ class Edits:
             found += await fetch(tx, query, (missing,))
         return {task_id: (name, Tally(*state)) for task_id, name, *state in found}
 
-    async def _lock_names(self, tx: Connection, names: Sequence[str]) -> None:
+    async def _lock_names(self, tx: Connection, names: Iterable[str]) -> None:
         await fetch(
             tx,
             "SELECT pg_advisory_xact_lock(hashtextextended(%s || name, 0)) "
             "FROM unnest(%s::text[]) AS n (name)",
-            (f"cronkit {self.schema} ", list(names)),
+            (f"cronkit name {self.schema} ", sorted(names)),
         )
+
+    async def _try_lock_names(self, tx: Connection, names: Iterable[str], what: str) -> set[str]:
+        """Lock names, or groups, without waiting; the answer is those that are locked."""
+        found = await fetch(
+            tx,
+            "SELECT name FROM unnest(%s::text[]) AS n (name) "
+            "WHERE pg_try_advisory_xact_lock(hashtextextended(%s || name, 0))",
+            (sorted(names), f"cronkit {what} {self.schema} "),
+        )
+        return {name for (name,) in found}
 
     # --- ends
 
@@ -177,32 +200,48 @@ class Edits:
 
     async def _insert(self, tx: Connection, runs: Sequence[NewRun]) -> list[int]:
         """Insert pending runs; the answer has the ids of those that were not there."""
-        ids: list[int] = []
+        found: Rows = []
         together: list[NewRun] = []
         for new in runs:
             if new.triggered_by is Trigger.MANUAL and new.attempt == 1:
-                # The place of each depends on those before it.
-                ids += await self._insert_some(tx, together)
+                # Its place depends on those before it.
+                found += await self._insert_rows(tx, together, "id")
                 together = []
-                slot = await self._free_manual_slot(tx, new)
-                ids += await self._insert_some(tx, [replace(new, slot=slot)])
-            else:
-                together.append(new)
-        return ids + await self._insert_some(tx, together)
+                new = replace(new, slot=await self._free_manual_slot(tx, new))
+            together.append(new)
+        found += await self._insert_rows(tx, together, "id")
+        return [run_id for (run_id,) in found]
 
-    async def _insert_some(self, tx: Connection, runs: Sequence[NewRun]) -> list[int]:
+    async def _insert_rows(
+        self,
+        tx: Connection,
+        runs: Sequence[NewRun],
+        returning: str,
+        *,
+        epochs: Sequence[int] = (),
+        owner: str | None = None,
+        lease_until: datetime | None = None,
+        now: datetime | None = None,
+    ) -> Rows:
+        """Insert runs, running ones where there is an owner; rows that begin with the id, in order,
+        of those that were not there."""
         if not runs:
             return []
         columns = ", ".join(NEW_RUN_COLUMNS)
+        values = arrays(map(rows.new_run_row, runs), len(NEW_RUN_COLUMNS))
+        status = "pending" if owner is None else "running"
         found = await fetch(
             tx,
-            f"INSERT INTO {self.run_rows} ({columns}, status) SELECT {columns}, 'pending' "
-            f"FROM unnest({_NEW_RUN_ARRAYS}) WITH ORDINALITY AS n ({columns}, number) "
-            "ORDER BY number ON CONFLICT (task_name, slot, attempt, manual) DO NOTHING "
-            "RETURNING id",
-            arrays(map(rows.new_run_row, runs), len(NEW_RUN_COLUMNS)),
+            f"INSERT INTO {self.run_rows} ({columns}, epoch, status, owner, lease_until, "
+            f"started_at) SELECT {columns}, epoch, %s, %s, %s::timestamptz, %s::timestamptz "
+            "FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::integer[], %s::text[], "
+            "%s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::integer[], "
+            f"%s::bigint[]) WITH ORDINALITY AS n ({columns}, epoch, number) ORDER BY number "
+            "ON CONFLICT (task_name, slot, attempt, manual) DO NOTHING "
+            f"RETURNING {returning}",
+            (status, owner, lease_until, now, *values, list(epochs) or [0] * len(runs)),
         )
-        return sorted(run_id for (run_id,) in found)
+        return sorted(found)
 
     async def _free_manual_slot(self, tx: Connection, new: NewRun) -> datetime:
         [(slot,)] = await fetch(
@@ -244,7 +283,7 @@ class Edits:
         if run_ids:
             await fetch(
                 tx,
-                f"UPDATE {self.run_rows} SET {_CANCELLED} "
+                f"UPDATE {self.run_rows} SET {_cancelled('%s')} "
                 "WHERE id = ANY(%s::bigint[]) AND status = 'pending'",
                 (f"cancelled by {by}", now, list(run_ids)),
             )
@@ -256,15 +295,13 @@ class Edits:
         if why:
             await fetch(
                 tx,
-                f"UPDATE {self.run_rows} AS r SET {_CANCELLED.replace('%s', 'w.message', 1)} "
+                f"UPDATE {self.run_rows} AS r SET {_cancelled('w.message')} "
                 "FROM unnest(%s::text[], %s::text[]) AS w (name, message) "
                 "WHERE r.task_name = w.name AND r.status = 'pending' AND (%s OR NOT r.manual)",
                 (now, list(why), [f"cancelled by {by}" for by in why.values()], manual),
             )
 
-    async def _release(
-        self, tx: Connection, names: Iterable[str], now: datetime | None
-    ) -> None:
+    async def _release(self, tx: Connection, names: Iterable[str], now: datetime | None) -> None:
         """Let the oldest waiting run of each task that has nothing running or due be due."""
         wanted = sorted(set(names))
         if wanted:
@@ -298,11 +335,8 @@ class Edits:
             )
 
 
-_CANCELLED = (
-    "status = 'error', reason = 'cancelled', error_message = %s, "
-    f"finished_at = {NOW}, due_at = NULL"
-)
-_NEW_RUN_ARRAYS = (
-    "%s::bigint[], %s::text[], %s::timestamptz[], %s::integer[], %s::text[], %s::timestamptz[], "
-    "%s::timestamptz[], %s::text[], %s::text[], %s::integer[]"
-)
+def _cancelled(message: str) -> str:
+    return (
+        f"status = 'error', reason = 'cancelled', error_message = {message}, "
+        f"finished_at = {NOW}, due_at = NULL"
+    )

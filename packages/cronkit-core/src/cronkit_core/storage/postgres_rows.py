@@ -22,6 +22,10 @@ TASK_COLUMNS = tuple(f.name for f in fields(TaskRecord))
 RUN_COLUMNS = tuple(f.name for f in fields(Run))
 SKIP_COLUMNS = tuple(f.name for f in fields(Skip))
 
+TASKS = ", ".join(TASK_COLUMNS)
+RUNS = ", ".join(RUN_COLUMNS)
+SKIPS = ", ".join(SKIP_COLUMNS)
+
 # The conditions of the partial indexes; a statement must have them word for word to use one.
 DUE_TASK = "enabled AND broken IS NULL AND next_run_at IS NOT NULL"
 DUE_RUN = "status = 'pending' AND due_at IS NOT NULL"

@@ -103,25 +103,24 @@ class SQLiteStorage(SQLStorage):
 
     async def read(self, program: Program[T]) -> T:
         # In memory there is one connection, and a reader must not look into a transaction.
-        if self._reader is None:
-            return await self._run(self._writing, self._writer, _drive, program)
-        return await self._run(self._reading, self._reader, _drive, program)
+        lock = self._writing if self.path == ":memory:" else self._reading
+        return await self._run(lock, _drive, program)
 
     async def write(self, program: Program[T]) -> T:
-        return await self._run(self._writing, self._writer, _transact, program)
+        return await self._run(self._writing, _transact, program)
 
     async def _run(
         self,
         lock: asyncio.Lock,
-        connection: aiosqlite.Connection | None,
         driver: Callable[[aiosqlite.Connection, Program[T]], Awaitable[T]],
         program: Program[T],
     ) -> T:
-        if connection is None:
-            raise StorageError(f"{self.path} is not open: call open(), or use `async with`")
-
         async def locked() -> T:
             async with lock:
+                # Looked at here: a close may have come first.
+                connection = self._writer if lock is self._writing else self._reader
+                if connection is None:
+                    raise StorageError(f"{self.path} is not open: call open()")
                 with storage_errors(self.path):
                     return await driver(connection, program)
 

@@ -30,16 +30,17 @@ class Claims(Edits):
         limit: int,
         full_groups: Sequence[str] = (),
     ) -> Program[Claimed]:
-        snapshot, unreadable = yield from self._snapshot(now, limit, full_groups)
+        snapshot, broken = yield from self._snapshot(now, limit, full_groups)
         claim = plan(snapshot)
-        claim.broken += unreadable
+        claim.broken += broken
         yield from self._finish(claim.finishes, now)
         yield from self._replace(claim.replaced)
         yield from self._ask_to_cancel(claim.cancels)
         yield from self._advance(claim)
         yield from self._add_skips(claim.skips)
         yield from self._insert(claim.waits)
-        runs = yield from self._start(claim, snapshot, owner, now, now + lease)
+        epochs = yield from self._epochs(claim, snapshot)
+        runs = yield from self._start(claim, epochs, owner, now, now + lease)
         names = {f.task_name for f in claim.finishes} | {w.task_name for w in claim.waits}
         yield from self._release(names, now)
         return Claimed(now, runs, len(snapshot.tasks) + len(snapshot.pending) >= limit)
@@ -49,21 +50,18 @@ class Claims(Edits):
     ) -> Program[tuple[Snapshot, list[tuple[int, str]]]]:
         at = text(now)
         full = json.dumps(list(full_groups))
-        pending = yield from self._in_order_of_priority(
-            self.run_rows, (*RUN_COLUMNS, "task_id"), DUE_RUN, "due_at", at, full, limit
-        )
-        due = yield from self._in_order_of_priority(
-            self.task_rows, TASK_COLUMNS, DUE_TASK, "next_run_at", at, full, limit - len(pending)
-        )
+        pending, due = yield from self._due(at, full, limit)
         records = [rows.task_record(row) for row in due]
-        unreadable = [(record.id, record.broken) for record in records if record.broken]
+        broken = [(record.id, record.broken) for record in records if record.broken]
         records = [record for record in records if not record.broken]
-        live = yield from self._live_runs(records)
         expired = yield Statement(
             f"SELECT {', '.join(RUN_COLUMNS)}, task_id FROM {self.run_rows} "
-            "WHERE status = 'running' AND lease_until <= ? ORDER BY lease_until LIMIT ?",
+            "WHERE status = 'running' AND lease_until <= ? ORDER BY lease_until, id LIMIT ?",
             (at, limit),
         )
+        pending = yield from self._without_unreadable(pending, at)
+        expired = yield from self._without_unreadable(expired, at)
+        live = yield from self._live_runs(records)
         owners = yield from self._records_of({row[-1] for row in (*pending, *expired)})
         groups = yield Statement(
             f"SELECT task_group, count(*) FROM {self.run_rows} "
@@ -76,29 +74,47 @@ class Claims(Edits):
             [OwedRun(rows.run(row[:-1]), owners.get(row[-1])) for row in expired],
             dict(groups),
         )
-        return snapshot, unreadable
+        return snapshot, broken
 
-    def _in_order_of_priority(
-        self,
-        table: str,
-        columns: Sequence[str],
-        condition: str,
-        time: str,
-        at: str,
-        full: str,
-        limit: int,
-    ) -> Program[Rows]:
-        found: Rows = []
+    def _without_unreadable(self, found: Rows, at: str) -> Program[Rows]:
+        """`found` without the runs that cannot be read, which other hands wrote: those end here, or
+        they would be found again and again."""
+        faults = [(fault, row[0]) for row in found if (fault := rows.fault(row)) is not None]
+        if faults:
+            yield Statement(
+                f"UPDATE {self.run_rows} SET status = 'error', reason = 'broken', "
+                "error_message = ?, finished_at = ?, due_at = NULL, lease_until = NULL "
+                "WHERE id = ?",
+                [(f"the run cannot be read: {fault}", at, run_id) for fault, run_id in faults],
+                many=True,
+            )
+            unreadable = {run_id for _, run_id in faults}
+            found = [row for row in found if row[0] not in unreadable]
+        return found
+
+    def _due(self, at: str, full: str, limit: int) -> Program[tuple[Rows, Rows]]:
+        """The pending runs and the tasks that are due, in the order of priority."""
+        of_runs = (self.run_rows, ", ".join((*RUN_COLUMNS, "task_id")), DUE_RUN, "due_at")
+        of_tasks = (self.task_rows, ", ".join(TASK_COLUMNS), DUE_TASK, "next_run_at")
         priorities = yield Statement(
-            f"WITH RECURSIVE {self._priorities('p', table, condition)} "
-            "SELECT v FROM p WHERE v IS NOT NULL"
+            f"WITH RECURSIVE {self._priorities('r', self.run_rows, DUE_RUN)}, "
+            f"{self._priorities('t', self.task_rows, DUE_TASK)} "
+            "SELECT v, 0 FROM r WHERE v IS NOT NULL UNION ALL "
+            "SELECT v, 1 FROM t WHERE v IS NOT NULL ORDER BY 1 DESC, 2"
         )
-        for (priority,) in priorities:
-            if len(found) < limit:
-                found += yield Statement(
-                    f"SELECT {', '.join(columns)} FROM {table} WHERE {condition} "
-                    f"AND priority = ? AND {time} <= ? AND {NOT_FULL} ORDER BY {time} LIMIT ?",
-                    (priority, at, full, limit - len(found)),
+        found: tuple[Rows, Rows] = ([], [])
+        for priority, kind in priorities:
+            left = limit - len(found[0]) - len(found[1])
+            if left > 0:
+                table, columns, condition, time = (of_runs, of_tasks)[kind]
+                found[kind].extend(
+                    (
+                        yield Statement(
+                            f"SELECT {columns} FROM {table} WHERE {condition} AND priority = ? "
+                            f"AND {time} <= ? AND {NOT_FULL} ORDER BY {time}, id LIMIT ?",
+                            (priority, at, full, left),
+                        )
+                    )
                 )
         return found
 
@@ -142,6 +158,13 @@ class Claims(Edits):
                 ],
                 many=True,
             )
+        advanced = {step.task_id for step in claim.advances}
+        resumed = {owed.record.id for owed in claim.resumes if owed.record is not None} - advanced
+        if resumed:
+            yield Statement(
+                f"UPDATE {self.task_rows} SET revision = revision + 1 WHERE id IN {ANY}",
+                (json.dumps(sorted(resumed)),),
+            )
         if claim.broken:
             yield Statement(
                 f"UPDATE {self.task_rows} SET broken = ? WHERE id = ?",
@@ -149,15 +172,27 @@ class Claims(Edits):
                 many=True,
             )
 
+    def _epochs(self, claim: Claim, snapshot: Snapshot) -> Program[dict[int, int]]:
+        """The revisions, by now, of the tasks of which runs may start."""
+        records = [due.record for due in snapshot.tasks]
+        records += [owed.record for owed in claim.resumes if owed.record is not None]
+        if not claim.finishes:  # which are a step of the revision, too
+            return {record.id: record.revision + 1 for record in records}
+        found = yield Statement(
+            f"SELECT id, revision FROM {self.task_rows} WHERE id IN {ANY}",
+            (json.dumps([record.id for record in records]),),
+        )
+        return dict(found)
+
     def _start(
-        self, claim: Claim, snapshot: Snapshot, owner: str, now: datetime, lease_until: datetime
+        self,
+        claim: Claim,
+        epochs: dict[int, int],
+        owner: str,
+        now: datetime,
+        lease_until: datetime,
     ) -> Program[list[tuple[Run, int]]]:
         """Insert or take the runs that start; the answer holds those that are really ours."""
-        epochs = {due.record.id: due.record.revision + 1 for due in snapshot.tasks}
-        advanced = {step.task_id for step in claim.advances}
-        resumed = {o.record.id: o.record.revision + 1 for o in claim.resumes if o.record}
-        only_resumed = resumed.keys() - advanced
-        epochs = {**resumed, **epochs}
         started: list[tuple[Run, int]] = []
         if claim.starts:
             first = 1 + (yield from self._last_run_id())
@@ -172,11 +207,6 @@ class Claims(Edits):
                 )
                 started.append((run, new.task_id))
             started = yield from self._insert_running(started, first)
-        if only_resumed:
-            yield Statement(
-                f"UPDATE {self.task_rows} SET revision = revision + 1 WHERE id IN {ANY}",
-                (json.dumps(sorted(only_resumed)),),
-            )
         if claim.resumes:
             taken = [
                 replace(

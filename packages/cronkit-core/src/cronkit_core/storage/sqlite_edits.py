@@ -56,6 +56,8 @@ class Edits:
                 refused.append(finish.run_id)
             elif status == expected:
                 accepted.append(finish)
+                state = (owner, epoch, finish.status, finish.reason)
+                states[finish.run_id] = (*state, *states[finish.run_id][4:])
             elif (status, reason) != (finish.status, finish.reason):
                 refused.append(finish.run_id)
         if not accepted:
@@ -230,24 +232,16 @@ class Edits:
 
     def _release(self, names: Iterable[str], now: datetime) -> Program[None]:
         """Let the oldest waiting run of each task that has nothing running or due be due."""
-        found = yield Statement(
-            f"SELECT task_name, id, slot, status = 'pending' AND due_at IS NULL "
-            f"FROM {self.run_rows} WHERE {LIVE} AND task_name IN {ANY}",
-            (json.dumps(sorted(names)),),
-        )
-        first: dict[str, tuple[str, int]] = {}
-        busy = set()
-        for name, run_id, slot, waiting in found:
-            if waiting:
-                first[name] = min(first.get(name, (slot, run_id)), (slot, run_id))
-            else:
-                busy.add(name)
-        released = [(text(now), run_id) for name, (_, run_id) in first.items() if name not in busy]
-        if released:
+        wanted = sorted(set(names))
+        if wanted:
+            # A few seeks of one index for each name, however many runs wait.
+            runs = f"FROM {self.run_rows} WHERE {LIVE} AND task_name = value"
             yield Statement(
-                f"UPDATE {self.run_rows} SET due_at = ? WHERE id = ? AND status = 'pending'",
-                released,
-                many=True,
+                f"UPDATE {self.run_rows} SET due_at = ? WHERE id IN (SELECT (SELECT id {runs} "
+                "AND status = 'pending' AND due_at IS NULL ORDER BY slot, id LIMIT 1) "
+                f"FROM json_each(?) WHERE NOT EXISTS (SELECT 1 {runs} AND status = 'running') "
+                f"AND NOT EXISTS (SELECT 1 {runs} AND {DUE_RUN}))",
+                (text(now), json.dumps(wanted)),
             )
 
 

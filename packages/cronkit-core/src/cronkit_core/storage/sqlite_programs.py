@@ -20,6 +20,7 @@ from .base import (
     TaskQuery,
     TaskWrite,
     Wake,
+    can_be_stored,
 )
 from .sqlite_claims import Claims
 from .sqlite_edits import ANY, DUE_RUN, DUE_TASK, LIVE, NOT_FULL, Program
@@ -58,9 +59,10 @@ class Programs(Claims):
             many=True,
         )
         yield from self._add_skips(skip for write in accepted for skip in write.skips)
-        for write in accepted:
-            if write.drop_pending is not None:
-                yield from self._drop_pending(write.record.name, write.drop_pending, now)
+        dropped = [write for write in accepted if write.drop_pending is not None]
+        for write in dropped:
+            yield from self._drop_pending(write.record.name, write.drop_pending or "", now)
+        yield from self._release((write.record.name for write in dropped), now)
         return refused
 
     def remove_tasks(
@@ -81,6 +83,9 @@ class Programs(Claims):
         return removed
 
     def tasks(self, query: TaskQuery) -> Program[list[TaskRecord]]:
+        texts = (query.after, query.handler, query.last_status, query.search)
+        if not all(can_be_stored(value) for value in texts if value is not None):
+            return []
         where, params = _where(
             ("name IN (SELECT value FROM json_each(?))", _json(query.names)),
             ("name > ?", query.after),
@@ -102,6 +107,8 @@ class Programs(Claims):
     # --- history
 
     def runs(self, query: RunQuery) -> Program[list[Run]]:
+        if query.task_name is not None and not can_be_stored(query.task_name):
+            return []
         where, params = _where(
             ("id IN (SELECT value FROM json_each(?))", _json(query.ids)),
             ("task_name = ?", query.task_name),
@@ -118,6 +125,8 @@ class Programs(Claims):
         return [rows.run(row) for row in found]
 
     def skips(self, query: SkipQuery) -> Program[list[Skip]]:
+        if not can_be_stored(query.task_name):
+            return []
         where, params = _where(
             ("task_name = ?", query.task_name),
             ("last_slot >= ?", optional_text(query.since)),
@@ -202,9 +211,10 @@ class Programs(Claims):
             f"WHERE status = 'running' AND cancel_requested_by IS NOT NULL AND owner = ?",
             (full, full, owner),
         )
-        at = min((value for kind, value in found if kind == "at" and value), default=None)
+        times = (value for kind, value in found if kind == "at" and value is not None)
+        known = (at for value in times if (at := rows.parse_or(value, now)) is not None)
         cancels = [value for kind, value in found if kind == "cancel"]
-        return Wake(now, None if at is None else rows.parse(at), cancels)
+        return Wake(now, min(known, default=None), cancels)
 
     def finish(self, finishes: Sequence[Finish], now: datetime) -> Program[list[int]]:
         refused = yield from self._finish(finishes, now)

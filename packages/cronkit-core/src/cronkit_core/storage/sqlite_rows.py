@@ -28,6 +28,23 @@ _RUN_TIMES = tuple(
     for i, name in enumerate(RUN_COLUMNS)
     if name.endswith("_at") or name in ("slot", "scheduled_for", "lease_until")
 )
+_NEEDED_TIMES = tuple(map(RUN_COLUMNS.index, ("slot", "scheduled_for")))
+_TASK_KINDS: dict[object, tuple[type, object]] = {
+    "int": (int, 0),
+    "str": (str, "?"),
+    "str | None": (str, None),
+}
+_TASK_PLAIN = tuple(
+    (i, f.name, *_TASK_KINDS[f.type])
+    for i, f in enumerate(fields(TaskRecord))
+    if f.type in _TASK_KINDS
+)
+_GOOD_KINDS: set[tuple[type, ...]] = set()
+"""The types of rows that were found to be good: most are of the same few."""
+_RUN_PLAIN = tuple(
+    (RUN_COLUMNS.index(name), kind)
+    for name, kind in (("task_name", str), ("attempt", int), ("epoch", int), ("priority", int))
+)
 _ENABLED = TASK_COLUMNS.index("enabled")
 _STATUS, _TRIGGER, _REASON = map(RUN_COLUMNS.index, ("status", "triggered_by", "reason"))
 _STATUSES = {s.value: s for s in Status}
@@ -51,11 +68,27 @@ def parse(value: str) -> datetime:
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
+def parse_or(value: Any, now: datetime) -> datetime | None:
+    """The instant that `value`, the first of some in text order, stands for. Where it cannot be
+    read: `now` when it comes before that, since it hides those after it; else None."""
+    try:
+        return parse(value)
+    except (ValueError, TypeError):
+        return now if isinstance(value, str) and value <= text(now) else None
+
+
 def task_record(row: Sequence[Any]) -> TaskRecord:
-    """The record in a row of TASK_COLUMNS. A time that cannot be read is left out, and `broken`
-    says so: one bad row, written by other hands, must not hide the good ones."""
+    """The record in a row of TASK_COLUMNS. What cannot be read is left out, and `broken` says so:
+    one bad row, written by other hands, must not hide the good ones."""
     values = list(row)
     bad = None
+    if (kinds := tuple(map(type, values))) not in _GOOD_KINDS:
+        for i, name, kind, instead in _TASK_PLAIN:
+            if type(value := values[i]) is not kind and value is not None:
+                bad = f"{name} is not {kind.__name__}: {value!r:.80}"
+                values[i] = instead
+        if bad is None:
+            _GOOD_KINDS.add(kinds)
     for i, name in _TASK_TIMES:
         if (value := values[i]) is not None:
             try:
@@ -78,15 +111,32 @@ def task_row(record: TaskRecord) -> tuple[Any, ...]:
 
 
 def run(row: Sequence[Any]) -> Run:
-    """The run in a row of RUN_COLUMNS."""
+    """The run in a row of RUN_COLUMNS. A time that cannot be read, in a row that other hands wrote,
+    is left out, or 1970 where there must be one."""
     values = list(row)
     for i in _RUN_TIMES:
         if (value := values[i]) is not None:
-            values[i] = parse(value)
+            try:
+                values[i] = parse(value)
+            except (ValueError, TypeError):
+                values[i] = _EPOCH if i in _NEEDED_TIMES else None
     values[_STATUS] = _STATUSES[values[_STATUS]]
     values[_TRIGGER] = _TRIGGERS[values[_TRIGGER]]
-    values[_REASON] = _REASONS[values[_REASON]]
+    values[_REASON] = _REASONS.get(values[_REASON], Reason.EXCEPTION)
     return Run(*values)
+
+
+def fault(row: Sequence[Any]) -> str | None:
+    """Why the run in a row of RUN_COLUMNS cannot be executed; None when it can."""
+    for i, kind in _RUN_PLAIN:
+        if type(row[i]) is not kind:
+            return f"{RUN_COLUMNS[i]} is not {kind.__name__}: {row[i]!r:.80}"
+    for i in _NEEDED_TIMES:
+        try:
+            parse(row[i])
+        except (ValueError, TypeError):
+            return f"{RUN_COLUMNS[i]} is not a time: {row[i]!r:.80}"
+    return None
 
 
 def live_run(row: Sequence[Any]) -> LiveRun:
@@ -94,7 +144,11 @@ def live_run(row: Sequence[Any]) -> LiveRun:
     run_id, slot, attempt, status, due_at, trigger = row
     running = status == "running"
     waiting = not running and due_at is None
-    return LiveRun(run_id, parse(slot), attempt, running, waiting, _TRIGGERS[trigger])
+    try:
+        instant = parse(slot)
+    except (ValueError, TypeError):
+        instant = _EPOCH
+    return LiveRun(run_id, instant, attempt, running, waiting, _TRIGGERS[trigger])
 
 
 def skip(row: Sequence[Any]) -> Skip:

@@ -60,7 +60,7 @@ def _tables(prefix: str) -> Generator[Statement, Rows, None]:
         )""")
     # Holds just the tasks that can come due, in the order in which they do.
     yield Statement(f"""
-        CREATE INDEX {prefix}tasks_due ON {prefix}tasks (priority, next_run_at, task_group)
+        CREATE INDEX {prefix}tasks_due ON {prefix}tasks (priority, next_run_at, id, task_group)
         WHERE enabled = 1 AND broken IS NULL AND next_run_at IS NOT NULL""")
     yield Statement(f"""
         CREATE TABLE {prefix}runs (
@@ -97,10 +97,10 @@ def _tables(prefix: str) -> Generator[Statement, Rows, None]:
         )""")
     yield Statement(f"CREATE INDEX {prefix}runs_history ON {prefix}runs (task_name, id)")
     yield Statement(f"""
-        CREATE INDEX {prefix}runs_due ON {prefix}runs (priority, due_at, task_group)
+        CREATE INDEX {prefix}runs_due ON {prefix}runs (priority, due_at, id, task_group)
         WHERE status = 'pending' AND due_at IS NOT NULL""")
     yield Statement(f"""
-        CREATE INDEX {prefix}runs_live ON {prefix}runs (task_name, id)
+        CREATE INDEX {prefix}runs_live ON {prefix}runs (task_name, status, due_at, slot)
         WHERE status IN ('pending', 'running')""")
     yield Statement(f"""
         CREATE INDEX {prefix}runs_lease ON {prefix}runs (lease_until)

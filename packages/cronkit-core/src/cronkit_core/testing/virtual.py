@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 
 from ..errors import NaiveDatetime
 from ..scheduler import Scheduler
 
+# How many turns of the event loop nothing may happen in: what a handler awaits takes some.
 ROUNDS = 25
+FEW_ROUNDS = 8
 
 
 class VirtualClock:
@@ -26,6 +29,7 @@ class VirtualClock:
         self._monotonic = 0.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
+        self._winding: set[asyncio.Future[None]] = set()
 
     def now(self) -> datetime:
         return self._wall
@@ -39,6 +43,9 @@ class VirtualClock:
     async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
         if event.is_set():
             return True
+        if seconds is not None and seconds <= 0:
+            await _turn()
+            return event.is_set()
         if seconds is None:
             await event.wait()
             return True
@@ -50,6 +57,23 @@ class VirtualClock:
             timer.cancel()
             waiter.cancel()
         return event.is_set()
+
+    def wind_up(self, over: asyncio.Event, idle: Callable[[], bool]) -> None:
+        """Who stops a scheduler cannot move the clock until that is done: so it moves itself, as
+        far as the grace of the shutdown needs."""
+        work = asyncio.ensure_future(self._wind_up(over, idle))
+        self._winding.add(work)
+        work.add_done_callback(self._winding.discard)
+
+    async def _wind_up(self, over: asyncio.Event, idle: Callable[[], bool]) -> None:
+        while not over.is_set():
+            quiet = 0
+            while quiet < ROUNDS and not over.is_set():
+                await _turn(busy=not idle())
+                quiet = quiet + 1 if idle() else 0
+            timer = self.next_timer()
+            if timer is not None and not over.is_set():
+                self.advance(timer)
 
     def _timer(self, seconds: float) -> asyncio.Future[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -82,14 +106,23 @@ async def settle(*schedulers: Scheduler) -> None:
     A handler that awaits something else than the virtual clock counts as one that goes on.
     """
     quiet = 0
-    while quiet < ROUNDS:
-        await asyncio.sleep(0)
+    while quiet < (ROUNDS if any(map(_executes, schedulers)) else FEW_ROUNDS):
+        await _turn(busy=quiet == 0)
         quiet = quiet + 1 if all(map(_is_idle, schedulers)) else 0
 
 
+async def _turn(*, busy: bool = False) -> None:
+    """Let the others on the event loop have a turn. While they wait for threads, such as a
+    database's, those need the interpreter more than a loop that spins."""
+    await asyncio.sleep(0.0001 if busy else 0)  # noqa: TID251
+
+
+def _executes(scheduler: Scheduler) -> bool:
+    return scheduler.engine is not None and bool(scheduler.engine.executions.all)
+
+
 def _is_idle(scheduler: Scheduler) -> bool:
-    engine = scheduler.engine
-    return engine is None or (engine.idle and engine.threads.busy == engine.threads.stuck)
+    return scheduler.engine is None or scheduler.engine.idle
 
 
 async def run_until(instant: datetime, *schedulers: Scheduler) -> None:
