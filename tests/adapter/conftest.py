@@ -42,13 +42,20 @@ async def make_datasette(internal: Path) -> AsyncIterator[Make]:
         datasette = Datasette(memory=True, config=EVERYBODY if config is None else config, **options)
         made.append(datasette)
         await datasette.invoke_startup()
-        if clock is not None or settings:
+        if clock is not None:
+            settings = {"poll": 3600, "prune_every": 3600, **settings}  # virtual days are long
+        if settings:
             datasette._cron_scheduler = Scheduler(datasette, clock=clock, **settings)
         return datasette
 
     yield make
     for datasette in made:
-        await datasette._cron_scheduler.stop(0)
+        scheduler = datasette._cron_scheduler
+        stopping = asyncio.create_task(scheduler.stop(0))
+        while not stopping.done():
+            if isinstance(scheduler.clock, VirtualClock):
+                scheduler.clock.advance(1)
+            await asyncio.sleep(0)
         datasette.close()
 
 

@@ -127,4 +127,4 @@ async def test_what_other_hands_wrote_hides_nothing(scheduler: Scheduler) -> Non
     scheduler.start()
     await run_until(START + timedelta(seconds=60), scheduler)
     assert len(await scheduler.internal_db.get_runs("good")) == 1
-    assert "no JSON" in ((await scheduler.get_task("bad")).broken or "")
+    assert "JSON" in ((await scheduler.get_task("bad")).broken or "")

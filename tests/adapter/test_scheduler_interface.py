@@ -265,7 +265,6 @@ async def test_start_and_shutdown(scheduler: Scheduler) -> None:
     await scheduler.shutdown()
     await scheduler.shutdown()
     scheduler.clock.advance(1)  # type: ignore[attr-defined]
-    await settle(scheduler)
     assert len(await scheduler.internal_db.get_runs("t")) == 1
     scheduler.start()
     await settle(scheduler)

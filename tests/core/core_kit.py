@@ -65,7 +65,7 @@ def sqlite_file(request: Any, folder: Path) -> Backend:
     return Backend(lambda: SQLiteStorage(folder / "cron.db", synchronous="NORMAL"), shared=False)
 
 
-# A further backend is a line here: (request, folder) -> Backend. A fixture that it needs is had with
+# A further backend is a line here: (request, folder) -> Backend. Fixtures that it needs come from
 # `request.getfixturevalue`.
 BACKENDS: dict[str, Callable[[Any, Path], Backend]] = {
     "memory": memory,
@@ -82,7 +82,9 @@ class World:
         self.backend = backend
         self.schedulers: list[Scheduler] = []
 
-    async def scheduler(self, wrap: Callable[[Any], Any] | None = None, **options: Any) -> Scheduler:
+    async def scheduler(
+        self, wrap: Callable[[Any], Any] | None = None, **options: Any
+    ) -> Scheduler:
         """A scheduler that is started. `wrap` puts a fault around its storage."""
         scheduler = self.idle_scheduler(wrap, **options)
         await scheduler.open()

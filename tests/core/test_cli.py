@@ -187,7 +187,7 @@ def test_lint(cronkit: Cronkit) -> None:
         (["between", "@daily", "x", "2027-01-01"], "bad START 'x'"),
         (["between", "@daily", "2027-01-01", "x"], "bad END 'x'"),
         (["lint", "x"], "'x' is no schedule"),
-        (["explain", ""], "an empty text"),
+        (["explain", ""], "'' is no schedule"),
         (["next", "@daily", "-n", "0"], "-n: '0': a number from 1 to 100000"),
         (["next", "@daily", "-n", "many"], "-n: 'many'"),
         (["next", "@daily", "-n", "٣"], "-n: '٣'"),

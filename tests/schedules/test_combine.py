@@ -83,7 +83,7 @@ def all_ways(schedule: Schedule, start: datetime, end: datetime) -> list[datetim
 # Schedules around the changes of the clock: in Berlin at 2027-03-28T01:00Z and 2027-10-31T01:00Z,
 # in St. John's at 2006-10-29T02:31Z, one minute after midnight, back to 23:01.
 ZONES = {
-    "Europe/Berlin": ("2027-03-26T00:00", "2027-10-29T00:00"),
+    "Europe/Berlin": ("2027-03-26T00:00", "2027-10-29T00:00", "1893-03-30T00:00"),
     "America/St_Johns": ("2006-10-27T12:00", "2006-04-01T00:00"),
     "UTC": ("2028-02-27T00:00",),
 }
@@ -350,6 +350,22 @@ def test_a_proof_needs_no_walk_to_the_bound(monkeypatch: Any) -> None:
     schedule = parse_schedule({"schedule": "*/5 * * * *", "except": [bounded]})
     assert schedule.next_after(utc("2026-12-31T23:55")) == utc("2128-01-01T00:00")
     assert schedule.previous_before(utc("2128-01-01T00:00")) == utc("2026-12-31T23:55")
+
+
+def test_times_of_old_that_lie_off_the_minute() -> None:
+    """Until April 1893 clocks in Berlin were 53 minutes and 28 seconds ahead of UTC."""
+    schedule = parse_schedule({"schedule": "0 8 * * *", "except": [60]}, "Europe/Berlin")
+    assert schedule.previous_before(utc("1893-06-01T00:00")) == utc("1893-03-31T07:06:32")
+    assert schedule.next_after(utc("1893-03-30T00:00")) == utc("1893-03-30T07:06:32")
+
+
+def test_proofs_do_not_count_one_by_one(monkeypatch: Any) -> None:
+    monkeypatch.setattr(exclude, "_PATIENCE", 32)
+    monkeypatch.setattr(exclude, "MAX_EXCLUDED", 1_000)
+    spec = {"schedule": 120, "except": [{"schedule": 60, "except": ["0 0 1 1 *"]}]}
+    counted = Counted(parse_schedule(spec))
+    monkeypatch.setattr(Except, "count_between", lambda *_: pytest.fail("this walks"))
+    assert counted.next_after(utc("2027-06-01T00:00")) is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
-"""The four backends, and what the tests of the storages share."""
+"""What the tests of the storages share: a PostgreSQL, and the backends by name."""
 
-from postgres_fixture import postgres, postgres_schema
+import pytest
+
+pytest.register_assert_rewrite("cronkit_core.testing")
+
+from postgres_fixture import postgres, postgres_schema  # noqa: E402
 
 __all__ = ["postgres", "postgres_schema"]

@@ -150,20 +150,16 @@ def save(
     task = _task(record, schedule, wish.policies)
     due = old.enabled and old.next_run_at is not None and old.next_run_at <= now
     skips: tuple[Skip, ...] = ()
-    if _same_schedule(old, record):
-        record = replace(record, schedule_since=old.schedule_since)
-        if _same_bounds(old, record) or (due and within(task, old.next_slot)):
-            record = _same_slot(old, record, task, now)
-        else:
-            record = _aim(record, schedule, wish.policies, now)
-            record, skips = _kept(old, record, task, now, keep_earlier=keep_earlier)
-        if replace(record, updated_at=old.updated_at, broken=old.broken) == old:
-            return None
+    same = _same_schedule(old, record)
+    if same and (_same_bounds(old, record) or (due and within(task, old.next_slot))):
+        record = _same_slot(old, replace(record, schedule_since=old.schedule_since), task, now)
     else:
         record = _aim(record, schedule, wish.policies, now)
         record, skips = _kept(old, record, task, now, keep_earlier=keep_earlier)
     if not due and _over(record, wish.policies):
         record = replace(record, next_slot=None, next_run_at=None)
+    if replace(record, updated_at=old.updated_at) == old:
+        return None
     return TaskWrite(record, skips)
 
 
@@ -259,9 +255,12 @@ def move(old: TaskRecord, now: datetime, next_run_at: datetime) -> TaskWrite:
 def _parse(name: str, spec: object, timezone: str | None, anchor: datetime) -> Schedule:
     schedule = parse_schedule(spec, timezone, anchor=anchor, seed=name)
     if schedule.next_after(FIRST_INSTANT) is None:
+        from .schedules.linting import lint  # needed where something is wrong
+
+        found = [w.message for w in lint(schedule, after=anchor) if w.code == "never"]
+        why = found[0] if found else "names no instant"
         raise InvalidSchedule(
-            f"{schedule.describe()}: names no instant at all, so task {name!r} would never run",
-            spec=spec,
+            f"{why}: task {name!r} would never run ({schedule.describe()})", spec=spec
         )
     return schedule
 

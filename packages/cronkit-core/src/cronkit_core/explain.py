@@ -124,8 +124,8 @@ def _of_skip(skip: Skip) -> tuple[Fate, str]:
                 f"it was missed: nobody was running it in time ({skip.count} slots, {span})",
             )
         case SkipReason.DISABLED:
-            note = f" {skip.note}" if skip.note else ""
-            return Fate.SKIPPED, f"the task was disabled{note} ({skip.count} slots, {span})"
+            note = f" ({skip.note})" if skip.note else ""
+            return Fate.SKIPPED, f"the task was disabled{note}: {skip.count} slots, {span}"
         case SkipReason.EDITED:
             return Fate.SKIPPED, f"an edit of the schedule took its place ({span})"
         case SkipReason.ENDED:

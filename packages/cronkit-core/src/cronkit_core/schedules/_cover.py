@@ -53,7 +53,7 @@ def covered_after(schedule: Schedule, by: Schedule, at: datetime) -> datetime:
     if (parts := _same_times(schedule, by)) is not None:
         return _covered_days_after(*parts, at)
     grid = _shared_grid(schedule, by)
-    if grid is None or at < _since(by):
+    if grid is None or at < _since(schedule, by):
         return at
     end = _end_of_proof(by, at)
     reach, step = at, _DAY
@@ -83,7 +83,7 @@ def covered_before(schedule: Schedule, by: Schedule, at: datetime) -> datetime:
     grid = _shared_grid(schedule, by)
     if grid is None:
         return at
-    floor = _since(by)
+    floor = _since(schedule, by)
     reach, step = at, _DAY
     while step >= _SHORTEST_STEP and reach > floor:
         # The instants from `further` on and before `reach`.
@@ -215,7 +215,10 @@ def _covered_days_before(ours: CronParts, theirs: CronParts, at: datetime) -> da
 
 
 def _shared_grid(schedule: Schedule, by: Schedule) -> int | None:
-    """The grid of `by`, in microseconds, when all slots of `schedule` lie on it."""
+    """The grid of `by`, in microseconds, when all slots of `schedule` lie on it. None also where
+    `by` would count its slots one by one."""
+    if _parts(by) is None and not isinstance(by, IntervalSchedule):
+        return None
     coarse, fine = _grid(schedule), _grid(by)
     return fine if coarse % fine == 0 else None
 
@@ -244,8 +247,10 @@ def _end_of_proof(by: Schedule, at: datetime) -> datetime:
     return since + min(_LONGEST_STEP + _DAY, END - since)
 
 
-def _since(by: Schedule) -> datetime:
-    return BEGINNING if by.timezone in (None, "UTC") else _WHOLE_MINUTES
+def _since(schedule: Schedule, by: Schedule) -> datetime:
+    """From when on the grids of both are what `_grid` says."""
+    utc = {schedule.timezone, by.timezone} <= {None, "UTC"} and not isinstance(schedule, Union)
+    return BEGINNING if utc else _WHOLE_MINUTES
 
 
 def _multiples(after: datetime, until: datetime, grid: int) -> int:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import InvalidSchedule
+
+FORMS = (
+    "a cron expression ('0 8 * * 1-5'), a duration ('90s', '1h30m'), an RRULE "
+    "('FREQ=WEEKLY;BYDAY=MO'), seconds as a number, or a dict such as "
+    "{'cron': ...}, {'interval': ...}, {'rrule': ...}, {'at': ...}, {'any': [...]}, "
+    "{'schedule': ..., 'except': [...]}, {'calendar': ...}"
+)
 
 
 def shown(value: object) -> str:
@@ -45,3 +53,33 @@ def check_keys(data: Mapping[Any, Any], known: Iterable[str], place: str) -> Non
                 spec=data,
                 where=key,
             )
+
+
+def no_schedule(spec: object) -> InvalidSchedule:
+    """The error for `spec`, which is nothing that a schedule is made of."""
+    return InvalidSchedule(f"{shown(spec)} is no schedule: {FORMS}", spec=spec)
+
+
+def no_schedule_text(text: str) -> InvalidSchedule:
+    """The error for text that is no schedule, with what was probably meant."""
+    stripped = text.strip()
+    if re.fullmatch(r"[0-9.]+", stripped):
+        return InvalidSchedule(
+            f"{shown(text)} has no unit: write '{stripped[:20]}s', or a number of seconds",
+            spec=text,
+        )
+    if stripped[0] in "{[":
+        return InvalidSchedule(
+            f"{shown(text)} looks like JSON: pass the dict that it holds", spec=text
+        )
+    if re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", stripped):
+        return InvalidSchedule(
+            f"{shown(text)} looks like a moment: write {{'at': {shown(stripped)}}}", spec=text
+        )
+    if ":" in stripped or re.fullmatch(r"[a-z]+ly", stripped):
+        return InvalidSchedule(
+            f"{shown(text)} looks like a calendar expression: write "
+            f"{{'calendar': {shown(stripped)}}}, or a cron expression such as '@daily'",
+            spec=text,
+        )
+    return no_schedule(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calendar import isleap, month_name
+from calendar import isleap
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -14,7 +14,20 @@ from .cron_times import WallTimes
 from .linting import Warning  # noqa: A004
 from .linting_clock import clock_warnings
 
-_MONTHS = month_name[1:]
+_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 _LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _ALL_HOURS = (1 << 24) - 1
 _FIELD_ENDS = {"second": 60, "minute": 60, "hour": 24, "month": 12, "day-of-week": 7}

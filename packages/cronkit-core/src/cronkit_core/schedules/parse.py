@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 
 from ..errors import InvalidSchedule
 from ._local import load_zone
-from ._spec import check_keys, shown, suggestion
+from ._spec import check_keys, no_schedule, no_schedule_text, shown, suggestion
 from .base import Schedule
 from .duration import is_duration
 from .interval import EPOCH, IntervalSchedule
-from .moment import is_date, parse_moment
+from .moment import parse_moment
 from .once import OnceSchedule
 
 T = TypeVar("T")
@@ -30,13 +30,6 @@ MAX_DEPTH = 16
 
 MAX_PARTS = 1_000
 """How many schedules, dates and ranges one schedule may be made of."""
-
-FORMS = (
-    "a cron expression ('0 8 * * 1-5'), a duration ('90s', '1h30m'), an RRULE "
-    "('FREQ=WEEKLY;BYDAY=MO'), seconds as a number, or a dict such as "
-    "{'cron': ...}, {'interval': ...}, {'rrule': ...}, {'at': ...}, {'any': [...]}, "
-    "{'schedule': ..., 'except': [...]}, {'calendar': ...}"
-)
 
 _COMMON = ("timezone", "start_at", "end_at", "anchor", "seed")
 _OPTIONS: dict[str, tuple[str, ...]] = {
@@ -51,6 +44,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
 _RRULE = re.compile(
     r"\s*(?:(?:RRULE|DTSTART|EXRULE|RDATE|EXDATE)\b|FREQ\s*=|BEGIN:)", re.IGNORECASE
 )
+_ZONE_PREFIX = re.compile(r"\s*(?:CRON_)?TZ=(\S{1,40})\s")
 _RULE_PART = re.compile(r"(?:^|;)\s*FREQ=", re.IGNORECASE)
 
 
@@ -103,14 +97,9 @@ def parse_schedule(
 
     Raises InvalidSchedule, and nothing else, when `spec` or an argument has no meaning.
     """
-    context = _Context(None, None, None, _Budget())
-    if timezone is not None:
-        context = replace(context, timezone=_zone_name(timezone))
-    if anchor is not None:
-        context = replace(context, anchor=_anchor(anchor, context.timezone))
-    if seed is not None:
-        context = replace(context, seed=_seed(seed))
-    return _parse(spec, context)
+    zone = None if timezone is None else _zone_name(timezone)
+    start = None if anchor is None else _anchor(anchor, zone)
+    return _parse(spec, _Context(zone, start, None if seed is None else _seed(seed), _Budget()))
 
 
 def _parse(spec: object, context: _Context) -> Schedule:
@@ -120,7 +109,7 @@ def _parse(spec: object, context: _Context) -> Schedule:
     if isinstance(spec, Mapping):
         return _from_dict(spec, context)
     if isinstance(spec, bool) or spec is None:
-        raise _no_schedule(spec)
+        raise no_schedule(spec)
     if isinstance(spec, int | float | timedelta):
         return _every(spec, context)
     if isinstance(spec, datetime):
@@ -140,11 +129,7 @@ def _parse(spec: object, context: _Context) -> Schedule:
         from .foreign import dateutil_spec
 
         return _parse(dateutil_spec(spec), context)
-    raise _no_schedule(spec)
-
-
-def _no_schedule(spec: object) -> InvalidSchedule:
-    return InvalidSchedule(f"{shown(spec)} is no schedule: {FORMS}", spec=spec)
+    raise no_schedule(spec)
 
 
 def _in_zone(schedule: Schedule, context: _Context) -> Schedule:
@@ -152,7 +137,8 @@ def _in_zone(schedule: Schedule, context: _Context) -> Schedule:
     if context.timezone is None or schedule.timezone == context.timezone:
         return schedule
     if schedule.timezone is None:
-        return _parse(schedule.to_dict(), replace(context, anchor=None, seed=None))
+        zoned = _parse(schedule.to_dict(), replace(context, anchor=None, seed=None))
+        return schedule if zoned == schedule else zoned
     if context.depth:
         return schedule
     raise InvalidSchedule(
@@ -173,7 +159,7 @@ def _from_text(text: str, context: _Context) -> Schedule:
         )
     stripped = text.strip()
     if not stripped:
-        raise InvalidSchedule(f"an empty text is no schedule: {FORMS}", spec=text)
+        raise no_schedule(text)
     if stripped.startswith("@every"):
         return _every(_after_at_every(stripped), context)
     if _RRULE.match(stripped) or _RULE_PART.search(stripped):
@@ -181,7 +167,7 @@ def _from_text(text: str, context: _Context) -> Schedule:
     if is_duration(stripped):
         return _every(stripped, context)
     if not stripped.startswith("@") and len(stripped.split()) < 5:
-        raise _not_text(text, stripped)
+        raise no_schedule_text(text)
     return _cron({"cron": text}, context)
 
 
@@ -192,30 +178,6 @@ def _after_at_every(text: str) -> str:
             f"bad {shown(text)}: '@every' and a duration, such as '@every 1h30m'", spec=text
         )
     return length.strip()
-
-
-def _not_text(text: str, stripped: str) -> InvalidSchedule:
-    """The error for text that is no schedule, with what was probably meant."""
-    if re.fullmatch(r"[0-9.]+", stripped):
-        return InvalidSchedule(
-            f"{shown(text)} has no unit: write '{stripped[:20]}s', or a number of seconds",
-            spec=text,
-        )
-    if stripped[0] in "{[":
-        return InvalidSchedule(
-            f"{shown(text)} looks like JSON: pass the dict that it holds", spec=text
-        )
-    if is_date(stripped[:10]):
-        return InvalidSchedule(
-            f"{shown(text)} looks like a moment: write {{'at': {shown(stripped)}}}", spec=text
-        )
-    if ":" in stripped or re.fullmatch(r"[a-z]+ly", stripped):
-        return InvalidSchedule(
-            f"{shown(text)} looks like a calendar expression: write "
-            f"{{'calendar': {shown(stripped)}}}, or a cron expression such as '@daily'",
-            spec=text,
-        )
-    return InvalidSchedule(f"{shown(text)} is no schedule: {FORMS}", spec=text)
 
 
 # Dicts
@@ -298,6 +260,12 @@ def _cron(data: dict[str, Any], context: _Context) -> Schedule:
         return CroniterSchedule(data["cron"], context.timezone, days=days, seed=context.seed)
     if data["cron"].lstrip().startswith("@every"):
         return _every(_after_at_every(data["cron"].strip()), context)
+    if (found := _ZONE_PREFIX.match(data["cron"])) is not None:
+        raise InvalidSchedule(
+            f"bad cron {shown(data['cron'])}: write {{'cron': ..., 'timezone': '{found[1]}'}}",
+            spec=data["cron"],
+            where="cron",
+        )
     from .cron import CronSchedule
 
     return CronSchedule.parse(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, time
+from math import gcd
 
 from .rrule_days import (
     PAD,
@@ -17,7 +18,7 @@ from .rrule_days import (
     weeks_mask,
     year_days_mask,
 )
-from .rrule_expand import DAY, DayPlan, Plan, StridePlan
+from .rrule_expand import DAY, DayPlan, Plan
 from .rrule_periods import (
     EVERY_DAY,
     Fit,
@@ -28,6 +29,7 @@ from .rrule_periods import (
     YearlyDays,
 )
 from .rrule_rule import Rule
+from .rrule_stride import StridePlan
 from .rrule_times import Grid, Times, grid
 
 EPOCH = datetime.combine(date(1970, 1, 1), time())
@@ -139,7 +141,13 @@ def _sub_daily(rule: Rule, start: datetime) -> Plan | None:
             return None if times is None else DayPlan(FittingDays(fit or EVERY_DAY), times)
     allowed: Times | None = None
     if rule.byhour or (rule.byminute and unit < 3600) or (rule.bysecond and unit == 1):
-        allowed = Grid(hours, minutes if unit < 3600 else (0,), seconds if unit == 1 else (0,))
+        # what the stride never reaches is left out, so that "never" shows at once
+        seconds = _reached(stride, phase, 1, seconds, 60) if unit == 1 else (0,)
+        minutes = _reached(stride, phase, 60, minutes, 60) if unit < 3600 else (0,)
+        hours = _reached(stride, phase, 3600, hours, 24)
+        if not (hours and minutes and seconds):
+            return None
+        allowed = Grid(hours, minutes, seconds)
     return StridePlan(stride, phase, unit, fit=fit, allowed=allowed, seconds=inner)
 
 
@@ -171,6 +179,15 @@ def _divided(
     if 24 % steps:
         return None
     return [h for h in hours if (h - hour) % steps == 0], minutes, seconds
+
+
+def _reached(
+    stride: int, phase: int, unit: int, values: Sequence[int], cycle: int
+) -> Sequence[int]:
+    """Those of `values`, which number units of a cycle, that a time at `phase` plus some strides
+    may have."""
+    common = gcd(stride, unit * cycle)
+    return [v for v in values if (phase - v * unit) % common < unit]
 
 
 def _limits_days(rule: Rule) -> bool:

@@ -28,6 +28,7 @@ _MONTHS = (
     (0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335, 366),
 )
 _WHOLE = ((1 << 365) - 1, (1 << 366) - 1)
+FURTHER = -2  # no day, and not the last word
 _PATIENCE = 12  # empty years in a row before the search asks whether there is any other
 
 Picks = dict[int, tuple[int, ...]]
@@ -212,13 +213,16 @@ class Days(ABC):
 
     def next(self, day: int) -> int | None:
         """The first day of the set that is not before `day`; `day` is at most LAST_DAY + 1."""
-        return self._next(day, self._proof)
+        found = self._next(day, self._proof)
+        return None if found == FURTHER else found
 
     def previous(self, day: int) -> int | None:
         """The last day of the set that is not after `day`; `day` is at least -1."""
-        return self._previous(day, self._proof)
+        found = self._previous(day, self._proof)
+        return None if found == FURTHER else found
 
     def _next(self, day: int, steps: int) -> int | None:
+        """The first day from `day` on, or FURTHER when `steps` years have none and others may."""
         if day > LAST_DAY or self._possible is False:
             return None
         year = year_of(day)
@@ -231,9 +235,10 @@ class Days(ABC):
                 return None
             if mask := self.mask(year):
                 return year_start(year) + (mask & -mask).bit_length() - 1
-        return None
+        return FURTHER
 
     def _previous(self, day: int, steps: int) -> int | None:
+        """The last day up to `day`, or FURTHER when `steps` years have none and others may."""
         if day < 0 or self._possible is False:
             return None
         year = year_of(day)
@@ -247,7 +252,7 @@ class Days(ABC):
                 return None
             if mask := self.mask(year):
                 return year_start(year) + mask.bit_length() - 1
-        return None
+        return FURTHER
 
     def runs(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The set's days from `start` to before `end` as runs of neighbouring days, none longer

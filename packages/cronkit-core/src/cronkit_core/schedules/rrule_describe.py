@@ -1,13 +1,346 @@
-"""Rules in plain English."""
+"""Recurrence rules in plain English.
+
+Clumsy rather than wrong: two schedules with the same description have the same slots, as long as
+their lists of dates are short. So DTSTART is said where it was given, and what an INTERVAL counts
+from where it was not.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from itertools import product
 from typing import TYPE_CHECKING
+
+from ._local import ORIGIN, load_zone
+from .rrule_compile import EPOCH
+from .rrule_rule import Rule
 
 if TYPE_CHECKING:
     from .rrule import RRuleSchedule
 
+_TIMES = 6
+"""Up to so many times of the day are listed one by one."""
 
-def describe(schedule: RRuleSchedule) -> str:
-    """`schedule` in plain English."""
-    return repr(schedule)
+_DATES = 4
+"""Up to so many dates that were added or taken out are listed."""
+
+_MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_UNITS = {
+    "SECONDLY": "second",
+    "MINUTELY": "minute",
+    "HOURLY": "hour",
+    "DAILY": "day",
+    "WEEKLY": "week",
+    "MONTHLY": "month",
+    "YEARLY": "year",
+}
+
+
+def describe_rrule(schedule: RRuleSchedule) -> str:
+    """What `schedule` does, in words: "at 09:00 on Mondays, from 2027-01-04 09:00 on (UTC)".
+
+    Times are those of the wall clock of the zone at the end.
+    """
+    rules = [describe_rule(rule) for rule in schedule.rules]
+    words = "; and ".join([*rules, *_dates("on", schedule.rdates, schedule)])
+    words += "".join(f"; except {describe_rule(rule)}" for rule in schedule.exrules)
+    days = [day.isoformat() for day in schedule.exdays]
+    taken = [*_dates("at", schedule.exdates, schedule), *([f"all day on {_some(days)}"] if days else [])]
+    words += "".join(f"; except {dates}" for dates in taken)
+    words += f" ({schedule.timezone or 'UTC'})"
+    if schedule.nonexistent == "skip" and not all(rule.sub_daily for rule in schedule.rules):
+        words += "; left out when the clock skips it"
+    return words
+
+
+def _dates(where: str, moments: Sequence[datetime], schedule: RRuleSchedule) -> list[str]:
+    zone = load_zone(schedule.timezone or "UTC")
+    said = [_moment(moment.astimezone(zone)) for moment in moments]
+    return [f"{where} {_some(said)}"] if said else []
+
+
+def _some(words: Sequence[str]) -> str:
+    if len(words) <= _DATES:
+        return join(words)
+    return f"{', '.join(words[: _DATES - 1])} and {len(words) - _DATES + 1} more"
+
+
+def describe_rule(rule: Rule) -> str:
+    """What `rule` says, without its zone."""
+    words = _sub_daily(rule) if rule.sub_daily else f"{_at(rule)}{_DAYS[rule.freq](rule)}"
+    if rule.skip != "OMIT":
+        way = "before" if rule.skip == "BACKWARD" else "after"
+        words += f" (the day {way} where there is no such day)"
+    if rule.freq == "WEEKLY" and rule.wkst and (rule.interval > 1 or rule.bysetpos):
+        words += f", weeks beginning on {_WEEKDAYS[rule.wkst]}"
+    if rule.byweekno and rule.wkst:
+        words += f", weeks beginning on {_WEEKDAYS[rule.wkst]}"
+    if rule.dtstart is not None:
+        words += f", from {_moment(rule.dtstart)} on"
+    elif rule.interval > 1 and not _divides_day(rule):
+        words += ", counted from 1970-01-01"
+    if rule.count is not None:
+        words += ", once" if rule.count == 1 else f", {rule.count} times"
+    if isinstance(rule.until, datetime):
+        utc = " UTC" if rule.until.tzinfo is not None else ""
+        words += f", until {_moment(rule.until)}{utc}"
+    elif rule.until is not None:
+        words += f", until the end of {rule.until.isoformat()}"
+    return words
+
+
+def _divides_day(rule: Rule) -> bool:
+    per_day = {"HOURLY": 24, "MINUTELY": 1440, "SECONDLY": 86_400}.get(rule.freq, 1)
+    return per_day % rule.interval == 0
+
+
+# Times of the day
+
+
+def _at(rule: Rule) -> str:
+    """At what times of a day, in order."""
+    start = rule.dtstart or EPOCH
+    hours = rule.byhour or (start.hour,)
+    minutes = rule.byminute or (start.minute,)
+    seconds = rule.bysecond or (start.second,)
+    if len(hours) * len(minutes) * len(seconds) <= _TIMES:
+        return f"at {join([_time(*hms) for hms in product(hours, minutes, seconds)])}"
+    words = f"minute{_numbers(minutes)} of hour{_numbers(hours)}"
+    if seconds != (0,):
+        words = f"second{_numbers(seconds)} of {words}"
+    return f"at {words}"
+
+
+def _time(hour: int, minute: int, second: int) -> str:
+    return f"{hour:02}:{minute:02}" + (f":{second:02}" if second else "")
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.date().isoformat()} {_time(moment.hour, moment.minute, moment.second)}"
+
+
+def _sub_daily(rule: Rule) -> str:
+    start = rule.dtstart or EPOCH
+    unit = _UNITS[rule.freq]
+    words = f"every {unit}" if rule.interval == 1 else f"every {rule.interval} {unit}s"
+    inside = []
+    if rule.freq != "SECONDLY":
+        seconds = rule.bysecond or (start.second,)
+        if seconds != (0,):
+            inside.append(f"second{_numbers(seconds)}")
+    if rule.freq == "HOURLY":
+        minutes = rule.byminute or (start.minute,)
+        if minutes != (0,) or inside:
+            inside.append(f"minute{_numbers(minutes)}")
+    if inside:
+        words += f" at {' of '.join(inside)}"
+    if rule.bysetpos:
+        words += f", of these {_positions(rule.bysetpos)} of each {unit},"
+    limits = []
+    if rule.freq == "SECONDLY" and rule.bysecond:
+        limits.append(f"second{_numbers(rule.bysecond)}")
+    if rule.freq != "HOURLY" and rule.byminute:
+        limits.append(f"minute{_numbers(rule.byminute)}")
+    if rule.byhour:
+        limits.append(f"hour{_numbers(rule.byhour)}")
+    if limits:
+        words += f" in {' of '.join(limits)}"
+    return words + _limits(rule)
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return f" {numbers[0]}" if len(numbers) == 1 else f"s {join(spans(numbers, str))}"
+
+
+# Days
+
+
+def _daily(rule: Rule) -> str:
+    limits = _limits(rule)
+    if rule.interval > 1:
+        words = f" every {rule.interval} days"
+        return f"{words}, but only{limits.replace(',', '', 1)}" if limits else words
+    return limits if limits and not limits.startswith((" in ", " from ")) else f" every day{limits}"
+
+
+def _weekly(rule: Rule) -> str:
+    weekdays = [weekday for _, weekday in rule.byday] or [(rule.dtstart or EPOCH).weekday()]
+    words = _on(_weekdays(weekdays))
+    if rule.interval > 1:
+        words += f" of every {nth(rule.interval)} week"
+    return f"{words}{_in_months(rule.bymonth)}{_set(rule, 'week')}"
+
+
+def _monthly(rule: Rule) -> str:
+    numbers = rule.bymonthday or (() if rule.byday else ((rule.dtstart or EPOCH).day,))
+    period = "the month" if rule.interval == 1 else f"every {nth(rule.interval)} month"
+    words = ""
+    if rule.byday:
+        words = _on(_week_part(rule, period))
+    if numbers:
+        days = f"on {join(_days_of_month(numbers))} of {period}"
+        words = f"{words}, but only {days}" if words else f" {days}"
+    return f"{words}{_in_months(rule.bymonth)}{_set(rule, 'month')}"
+
+
+def _yearly(rule: Rule) -> str:
+    start = rule.dtstart or EPOCH
+    every = "" if rule.interval == 1 else f" of every {nth(rule.interval)} year"
+    parts = []
+    numbers, months = rule.bymonthday, rule.bymonth
+    weekdays = rule.byday
+    if not (rule.byyearday or rule.bymonthday or rule.byday):
+        if rule.byweekno:
+            weekdays = ((0, start.weekday()),)
+        else:
+            numbers, months = (start.day,), rule.bymonth or (start.month,)
+    if weekdays:
+        period = "the month" if months else "the year"
+        parts.append(_on(_week_part(rule, period, weekdays)))
+    if rule.byweekno:
+        parts.append(f" in {join(_counted(rule.byweekno, 'week'))} of the year")
+    if numbers:
+        parts.append(f" on {join(_days_of_month(numbers))} of the month")
+    if rule.byyearday:
+        parts.append(f" on {join(_counted(rule.byyearday, 'day'))} of the year")
+    words = parts[0] + "".join(
+        part if part.startswith(" in ") else f", but only{part}" for part in parts[1:]
+    )
+    if numbers == parts or (len(parts) == 1 and numbers and len(months) <= 1 and months):
+        words = words.removesuffix("the month") + _MONTHS[months[0] - 1]
+        return f"{words}{every}{_set(rule, 'year')}"
+    return f"{words}{_in_months(months)}{every}{_set(rule, 'year')}"
+
+
+_DAYS: dict[str, Callable[[Rule], str]] = {
+    "DAILY": _daily,
+    "WEEKLY": _weekly,
+    "MONTHLY": _monthly,
+    "YEARLY": _yearly,
+}
+
+
+def _limits(rule: Rule) -> str:
+    """The days that parts which limit leave."""
+    words = _on(_weekdays([weekday for _, weekday in rule.byday])) if rule.byday else ""
+    for days in (
+        f"{join(_days_of_month(rule.bymonthday))} of the month" if rule.bymonthday else "",
+        f"{join(_counted(rule.byyearday, 'day'))} of the year" if rule.byyearday else "",
+    ):
+        if days:
+            words = f"{words}, but only on {days}" if words else f" on {days}"
+    return words + _in_months(rule.bymonth)
+
+
+def _on(days: str) -> str:
+    """With a day's name in the plural "on" goes, with "Monday to Friday" a comma."""
+    return f", {days}" if " to " in days.split(" of ")[0] and not days.startswith("the ") else f" on {days}"
+
+
+def _weekdays(weekdays: Sequence[int]) -> str:
+    days = sorted(set(weekdays))
+    if 2 < len(days) < 7 and days[-1] - days[0] == len(days) - 1:
+        return f"{_WEEKDAYS[days[0]]} to {_WEEKDAYS[days[-1]]}"
+    return join([f"{_WEEKDAYS[day]}s" for day in days])
+
+
+def _week_part(
+    rule: Rule, period: str, byday: Sequence[tuple[int, int]] | None = None
+) -> str:
+    """The days of BYDAY, numbered ones within `period`."""
+    byday = rule.byday if byday is None else byday
+    plain = [weekday for number, weekday in byday if not number]
+    numbered = [
+        f"the {_place(number)} {_WEEKDAYS[weekday]}"
+        for number, weekday in sorted(byday, key=lambda pair: (pair[0] < 0, *pair))
+        if number
+    ]
+    if not numbered:
+        return f"{_weekdays(plain)} of {period}" if rule.interval > 1 else _weekdays(plain)
+    return f"{join([*(f'{_WEEKDAYS[day]}s' for day in plain), *numbered])} of {period}"
+
+
+def _days_of_month(numbers: Sequence[int]) -> list[str]:
+    return [
+        *spans([n for n in numbers if n > 0], lambda n: f"the {nth(n)}"),
+        *(f"the {_place(n)} day" for n in numbers if n < 0),
+    ]
+
+
+def _counted(numbers: Sequence[int], unit: str) -> list[str]:
+    """Days or weeks of the year."""
+    ahead = [n for n in numbers if n > 0]
+    word: Callable[[int], str] = str if unit == "week" else lambda n: f"the {nth(n)}"
+    words = spans(ahead, word)
+    if unit == "week" and words:
+        words[0] = f"week{'s' if len(ahead) > 1 else ''} {words[0]}"
+    elif words:
+        words[-1] += " day"
+    return [*words, *(f"the {_place(n)} {unit}" for n in numbers if n < 0)]
+
+
+def _in_months(months: Sequence[int]) -> str:
+    if not months or len(months) == 12:
+        return ""
+    if len(months) > 2 and months[-1] - months[0] == len(months) - 1:
+        return f" from {_MONTHS[months[0] - 1]} to {_MONTHS[months[-1] - 1]}"
+    return f" in {join([_MONTHS[m - 1] for m in months])}"
+
+
+def _set(rule: Rule, period: str) -> str:
+    return f", of these {_positions(rule.bysetpos)} of the {period}" if rule.bysetpos else ""
+
+
+def _positions(positions: Sequence[int]) -> str:
+    ordered = sorted(positions, key=lambda p: (p < 0, p))
+    return join([f"the {_place(p)}" for p in ordered])
+
+
+def _place(number: int) -> str:
+    """ "3rd", "last", "2nd last"."""
+    if number > 0:
+        return nth(number)
+    return "last" if number == -1 else f"{nth(-number)} last"
+
+
+# Numbers and lists
+
+
+def spans(numbers: Sequence[int], word: Callable[[int], str]) -> list[str]:
+    """`numbers`, ascending, as words; three and more in a row as "a to b"."""
+    words: list[str] = []
+    start = 0
+    for i, number in enumerate(numbers):
+        if i + 1 < len(numbers) and numbers[i + 1] == number + 1:
+            continue
+        run = numbers[start : i + 1]
+        words += [f"{word(run[0])} to {word(run[-1])}"] if len(run) > 2 else map(word, run)
+        start = i + 1
+    return words
+
+
+def join(words: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def nth(number: int) -> str:
+    """ "1st", "22nd", "13th"."""
+    if number % 100 in (11, 12, 13):
+        return f"{number}th"
+    return f"{number}" + {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")

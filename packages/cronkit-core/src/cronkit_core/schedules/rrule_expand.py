@@ -9,20 +9,17 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from math import gcd, lcm
 
-from .rrule_days import CYCLE_DAYS, LAST_DAY, Days, bits, year_of, year_start
-from .rrule_periods import EVERY_DAY, Fit, FittingDays
+from .rrule_days import LAST_DAY, Days, bits, year_of, year_start
 from .rrule_times import Listed, Times
 
 DAY = 86_400
 LAST_SECOND = (LAST_DAY + 1) * DAY - 1
 
-_LONG = 256  # how many wall times a chunk may have where they are not kept
+LONG = 256  # how many wall times a chunk may have where they are not kept
 _DAILY = 1440  # how many times a day may have and be kept
-_KEPT = 512  # how many chunks are kept to be used again
-_FEW = 1440  # how large a table may be where nothing limits the time of day
-_PATIENCE = 48  # misses in a row before a search within odd intervals makes a table
+KEPT = 512  # how many chunks are kept to be used again
+_PATIENCE = 48  # years without a day before iteration looks for the next one
 
 
 class Offsets:
@@ -234,13 +231,13 @@ class DayPlan(Plan):
             days = mask >> i & ((1 << span) - 1)
             if days:
                 base = (first + i) * DAY
-                yield from _trimmed(base, self._offsets(days), start, end)
+                yield from trimmed(base, self._offsets(days), start, end)
 
     def _offsets(self, days: int) -> Offsets:
         """The wall times of the days with the bits `days`, from the midnight of bit 0 on."""
         found = self._repeated.get(days)
         if found is None:
-            if len(self._repeated) >= _KEPT:
+            if len(self._repeated) >= KEPT:
                 self._repeated.clear()
             times = self._times.slice(0, self._times.size)
             found = Offsets([day * DAY + time for day in bits(days) for time in times])
@@ -252,11 +249,11 @@ class DayPlan(Plan):
         times, midnight = self._times_on(day), day * DAY
         first = times.index(start - midnight) if midnight < start else 0
         last = times.index(end - midnight) if midnight + DAY > end else times.size
-        for i in range(first, last, _LONG):
-            yield midnight, Offsets(times.slice(i, min(i + _LONG, last)))
+        for i in range(first, last, LONG):
+            yield midnight, Offsets(times.slice(i, min(i + LONG, last)))
 
 
-def _trimmed(base: int, offsets: Offsets, start: int, end: int) -> Iterator[Chunk]:
+def trimmed(base: int, offsets: Offsets, start: int, end: int) -> Iterator[Chunk]:
     """The chunk without what is before `start` or not before `end`."""
     seconds = offsets.seconds
     low, high = base + seconds[0], base + seconds[-1]
@@ -266,240 +263,3 @@ def _trimmed(base: int, offsets: Offsets, start: int, end: int) -> Iterator[Chun
             return
         offsets = Offsets(seconds)
     yield base, offsets
-
-
-class StridePlan(Plan):
-    """Hours, minutes or seconds at an interval that does not divide the day: every so many units
-    from a first one on, where the unit's day and time of day are allowed, and some seconds of each.
-    """
-
-    def __init__(
-        self,
-        stride: int,
-        phase: int,
-        unit: int,
-        *,
-        fit: Fit | None,
-        allowed: Times | None,
-        seconds: Times,
-    ) -> None:
-        """`stride`, `phase` and `unit` are in seconds. `fit` and `allowed` limit the units by the
-        day and by the second of the day that they start in; None: all. `seconds` are those of each
-        unit."""
-        self._stride = stride
-        self._phase = phase % stride
-        self._unit = unit
-        self._fit = fit
-        self._days = None if fit is None else FittingDays(fit)
-        self._allowed = allowed
-        self._seconds = seconds
-        self._units: DayPlan | None = None
-        self._repeated: dict[int, Offsets] = {}
-        self._few = DAY // gcd(stride, DAY) <= _FEW or allowed is not None
-
-    def next(self, wall: int) -> int | None:
-        inside = wall % self._unit
-        unit = self._unit_after(wall - inside)
-        if unit == wall - inside:
-            second = self._seconds.next(inside)
-            if second is not None:
-                return unit + second
-            unit = self._unit_after(unit + self._unit)
-        return None if unit is None else unit + self._seconds.at(0)
-
-    def previous(self, wall: int) -> int | None:
-        inside = wall % self._unit
-        unit = self._unit_before(wall - inside)
-        if unit == wall - inside:
-            second = self._seconds.previous(inside)
-            if second is not None:
-                return unit + second
-            unit = self._unit_before(unit - self._unit)
-        return None if unit is None else unit + self._seconds.at(self._seconds.size - 1)
-
-    def most(self) -> int:
-        return (DAY // self._stride + 1) * self._seconds.size
-
-    def cycle(self) -> int:
-        return lcm(self._stride, CYCLE_DAYS * DAY)
-
-    def days_in(self, year: int) -> int:
-        days = FittingDays(EVERY_DAY) if self._days is None else self._days
-        return days.mask(year)
-
-    def all_times(self) -> Times:
-        starts = self._allowed or Listed(range(0, DAY, self._unit))
-        seconds = self._seconds.slice(0, self._seconds.size)
-        return Listed([start + s for start in starts.slice(0, starts.size) for s in seconds])
-
-    def count(self, start: int, end: int) -> int:
-        if start >= end:
-            return 0
-        before, after = start % self._unit, end % self._unit
-        total = self._count_units(start - before, end - after) * self._seconds.size
-        if before and self._unit_after(start - before) == start - before:
-            total -= self._seconds.index(before)
-        if after and self._unit_after(end - after) == end - after:
-            total += self._seconds.index(after)
-        return total
-
-    def chunks(self, start: int, end: int) -> Iterator[Chunk]:
-        size = self._seconds.size
-        if self._allowed is not None and size == 1:
-            table, second = self._table(), self._seconds.at(0)
-            if table is not None:
-                for base, offsets in table.chunks(start - second, end - second):
-                    yield base + second, offsets
-            return
-        at = start - start % self._unit
-        while (unit := self._unit_after(at)) is not None and unit < end:
-            run = min(self._run_end(unit), end)
-            length = max(_LONG // size, 1)
-            for first in range(unit, run, self._stride * length):
-                units = min(-((first - run) // self._stride), length)
-                yield from _trimmed(first, self._offsets(units), start, end)
-            at = -(-run // self._unit) * self._unit
-
-    def _offsets(self, units: int) -> Offsets:
-        """The wall times of so many units, from the start of the first on."""
-        found = self._repeated.get(units)
-        if found is None:
-            seconds = self._seconds.slice(0, self._seconds.size)
-            starts = range(0, units * self._stride, self._stride)
-            found = self._repeated[units] = Offsets([u + s for u in starts for s in seconds])
-        return found
-
-    def _run_end(self, unit: int) -> int:
-        """A wall time up to which all units from `unit` on are allowed."""
-        if self._allowed is not None:
-            second = unit % DAY
-            return unit - second + self._allowed.run_end(second, self._unit)
-        if self._days is None:
-            return LAST_SECOND + 1
-        return unit - unit % DAY + DAY
-
-    def _unit_after(self, unit: int) -> int | None:
-        """The first unit that counts, not before the one that starts at `unit`."""
-        days, allowed = self._days, self._allowed
-        misses = 0
-        while True:
-            unit += (self._phase - unit) % self._stride
-            if unit > LAST_SECOND:
-                return None
-            day, second = divmod(unit, DAY)
-            if days is not None and day not in days:
-                found = days.next(day)
-                if found is None:
-                    return None
-                unit = found * DAY
-            elif allowed is not None and (time := allowed.next(second)) != second:
-                unit = day * DAY + (DAY if time is None else time)
-            else:
-                return unit
-            misses += 1
-            if misses > _PATIENCE and self._few:
-                table = self._table()
-                return None if table is None else table.next(unit)
-
-    def _unit_before(self, unit: int) -> int | None:
-        """The last unit that counts, not after the one that starts at `unit`."""
-        days, allowed = self._days, self._allowed
-        misses = 0
-        while True:
-            unit -= (unit - self._phase) % self._stride
-            if unit < 0:
-                return None
-            day, second = divmod(unit, DAY)
-            if days is not None and day not in days:
-                found = days.previous(day)
-                if found is None:
-                    return None
-                unit = (found + 1) * DAY - self._unit
-            elif allowed is not None and (time := allowed.previous(second + 1)) != second:
-                unit = day * DAY + (-self._unit if time is None else time)
-            else:
-                return unit
-            misses += 1
-            if misses > _PATIENCE and self._few:
-                table = self._table()
-                return None if table is None else table.previous(unit + self._unit)
-
-    def _count_units(self, start: int, end: int) -> int:
-        """How many units that count start from `start` to before `end`, both at a unit's start."""
-        if self._days is None and self._allowed is None:
-            return self._strides(end) - self._strides(start)
-        if self._few:
-            table = self._table()
-            return 0 if table is None else table.count(start, end)
-        assert self._days is not None
-        return sum(
-            self._strides(min(last * DAY, end)) - self._strides(max(first * DAY, start))
-            for first, last in self._days.runs(start // DAY, -(-end // DAY))
-        )
-
-    def _strides(self, wall: int) -> int:
-        """How many steps of the stride lie before `wall`."""
-        return (wall - self._phase + self._stride - 1) // self._stride
-
-    def _table(self) -> DayPlan | None:
-        """The units that count, day by day; None where there are none."""
-        if self._units is None:
-            common = gcd(self._stride, DAY)
-            period = self._stride // common
-            inverse = pow(DAY // common, -1, period)
-            on: dict[int, list[int]] = {}
-            seconds: Sequence[int] = range(self._phase % common, DAY, common)
-            if self._allowed is not None and self._allowed.size < len(seconds):
-                phase, found = self._phase, self._allowed.slice(0, self._allowed.size)
-                seconds = [second for second in found if (second - phase) % common == 0]
-            elif self._allowed is not None:
-                seconds = [second for second in seconds if self._allowed.next(second) == second]
-            for second in seconds:
-                day = (self._phase - second) // common * inverse % period
-                on.setdefault(day, []).append(second)
-            if not on:
-                return None
-            self._units = TablePlan(self._fit or EVERY_DAY, period, on)
-        return self._units
-
-
-class TablePlan(DayPlan):
-    """Days by what they leave when divided by a period, each of these with times of its own."""
-
-    _same = False
-
-    def __init__(self, fit: Fit, period: int, on: dict[int, list[int]]) -> None:
-        residues = sorted(on)
-        self._on_residue = {residue: Listed(on[residue]) for residue in residues}
-        super().__init__(FittingDays(fit, residues, period), self._on_residue[residues[0]])
-        self._period = period
-        sizes: dict[int, list[int]] = {}
-        for residue in residues:
-            sizes.setdefault(len(on[residue]), []).append(residue)
-        self._by_size = [
-            DayPlan(FittingDays(fit, alike, period), Listed(range(size)))
-            for size, alike in sizes.items()
-        ]
-
-    def _times_on(self, day: int) -> Times:
-        return self._on_residue[day % self._period]
-
-    def _on(self, day: int, start: int, end: int) -> Iterator[Chunk]:
-        residue = day % self._period
-        found = self._repeated.get(residue)
-        if found is None:
-            if len(self._repeated) >= _KEPT:
-                self._repeated.clear()
-            times = self._on_residue[residue]
-            found = self._repeated[residue] = Offsets(times.slice(0, times.size))
-        return _trimmed(day * DAY, found, start, end)
-
-    def most(self) -> int:
-        return max(times.size for times in self._on_residue.values())
-
-    def same_times(self) -> Times | None:
-        return None
-
-    def _count_days(self, first: int, last: int) -> int:
-        # days with equally many times are counted together, without regard to what these are
-        return sum(plan.count(first * DAY, last * DAY) for plan in self._by_size)

@@ -10,6 +10,7 @@ from math import gcd
 from .rrule_days import (
     CYCLE_DAYS,
     CYCLE_YEARS,
+    FURTHER,
     LAST_DAY,
     LAST_YEAR,
     PAD,
@@ -32,7 +33,7 @@ _LENGTHS = tuple(
 _STARTS = tuple(tuple(sum(n[leap] for n in _LENGTHS[:m]) for m in range(12)) for leap in (0, 1))
 _PATTERN = 1500  # the longest period of days that is written out as a pattern of bits
 _STEPS = 48  # years without a day before the search turns from looking to solving
-_PAIRS = 20_000  # how many congruences one search may solve
+_PAIRS = 3000  # up to how many congruences the search solves
 
 MonthShape = Callable[[int, int], int]
 """From a month's length and first weekday to its days; bit 0 is the day before the month."""
@@ -258,14 +259,15 @@ class FittingDays(Days):
         if period % 7 == 0:
             # then a residue has a weekday: day 0 is a Monday
             residues = [residue for residue in residues if residue % 7 in fit.weekdays]
-        self._steps = min(period // gcd(period, CYCLE_DAYS) * CYCLE_YEARS, LAST_YEAR) + 1
-        super().__init__(period, min(self._steps, _STEPS))
+        steps = period // gcd(period, CYCLE_DAYS) * CYCLE_YEARS
+        super().__init__(period, min(steps, LAST_YEAR) + 1)
         self._fit = fit
         self._shapes: dict[tuple[bool, int], int] = {}
         self._residues = residues
         self._period = period
         self._pattern: int | None = None
         self._cycle: list[int] | None = None
+        self._pairs: int | None = None
         if not residues:
             self._possible = False
         if 1 < period <= _PATTERN:
@@ -328,11 +330,12 @@ class FittingDays(Days):
         return year_of(day) if day >= 0 else 0
 
     def next(self, day: int) -> int | None:
-        found = self._next(day, self._proof)
-        if found is not None or self._steps <= _STEPS or day > LAST_DAY or not self.possible():
+        found = self._next(day, _STEPS)
+        if found != FURTHER:
             return found
-        if not self._solvable():
-            return self._next(day, self._steps)
+        if self._dense():
+            found = self._next(day, self._proof)
+            return None if found == FURTHER else found
         found = min(
             (
                 c + CYCLE_DAYS * (first + (j - first) % step)
@@ -344,11 +347,12 @@ class FittingDays(Days):
         return found if found <= LAST_DAY else None
 
     def previous(self, day: int) -> int | None:
-        found = self._previous(day, self._proof)
-        if found is not None or self._steps <= _STEPS or day < 0 or not self.possible():
+        found = self._previous(day, _STEPS)
+        if found != FURTHER:
             return found
-        if not self._solvable():
-            return self._previous(day, self._steps)
+        if self._dense():
+            found = self._previous(day, self._proof)
+            return None if found == FURTHER else found
         found = max(
             (
                 c + CYCLE_DAYS * (last - (last - j) % step)
@@ -359,8 +363,13 @@ class FittingDays(Days):
         )
         return found if found >= 0 else None
 
-    def _solvable(self) -> bool:
-        return len(self._fitting_of_cycle()) * len(self._residues) <= _PAIRS
+    def _dense(self) -> bool:
+        """Whether looking for a day beats solving for it: where many days fit, one is near."""
+        if self._pairs is None:
+            years = range(1, CYCLE_YEARS + 1)
+            fitting = sum(self._of_shape(shape_of(year)).bit_count() for year in years)
+            self._pairs = fitting * len(self._residues)
+        return self._pairs > _PAIRS
 
     def _meetings(self) -> Iterator[tuple[int, int, int]]:
         """Where a day `c` of the cycle, which comes again every 400 years, meets a residue: in the

@@ -43,6 +43,10 @@ def first_pass(clock: ZoneClock, wall: int) -> int:
     return wall - stretch.offset
 
 
+Following = Callable[[int], int | None]
+Count = Callable[[int, int], int]
+
+
 class Slots(ABC):
     """The instants of one rule."""
 
@@ -54,7 +58,7 @@ class Slots(ABC):
         self.clock = clock
         self.start = start
         self._until = LAST if until is None else min(until, LAST)
-        self._count = count
+        self._count = count or 0
         self.endless = count is None and until is None
         self._limited = count is None
 
@@ -81,8 +85,10 @@ class Slots(ABC):
         """How many slots there are from `instant` to before `end`."""
         if not self._limited:
             self._limit()
-        instant, end = max(instant, FIRST), min(end, self._until + 1)
-        return self._count_between(instant, end) if instant < end else 0
+        first, last = self.next(instant), self.previous(end)
+        if first is None or last is None or first > last:
+            return 0
+        return self._count_between(first, last + 1)
 
     def run_end(self, slot: int) -> int:
         """An instant after `slot`, up to which from there on every second is a slot."""
@@ -106,11 +112,28 @@ class Slots(ABC):
     @abstractmethod
     def _count_between(self, instant: int, end: int) -> int: ...
 
+    def _limit(self) -> None:
+        """Find out where COUNT ends the slots, and end them there."""
+        start, following, count = self._counted()
+        last: int | None = None
+        if self._count <= _FEW:
+            last = step(following, start, self._count)
+        elif self._count <= 2 * self.plan.most() * (END // DAY) and following(start) is not None:
+            last = nth(count, start, self._count)
+        if last is not None:
+            self._end_at(last)
+        self._limited = True
+
     @abstractmethod
-    def _limit(self) -> None: ...
+    def _counted(self) -> tuple[int, Following, Count]:
+        """What COUNT counts: from where on, which is the first from an instant or wall time on, and
+        how many there are from one to before another."""
+
+    def _end_at(self, last: int) -> None:
+        self._until = min(self._until, last)
 
 
-def step(following: Callable[[int], int | None], start: int, number: int) -> int | None:
+def step(following: Following, start: int, number: int) -> int | None:
     """Where the member `number`, from 1, of a set lies from `start` on, where `following(a)` is the
     first that is not before a."""
     found = following(start)
@@ -121,7 +144,7 @@ def step(following: Callable[[int], int | None], start: int, number: int) -> int
     return found
 
 
-def nth(count: Callable[[int, int], int], start: int, number: int) -> int | None:
+def nth(count: Count, start: int, number: int) -> int | None:
     """Where the member `number`, from 1, of a set lies from `start` on, where `count(a, b)` is how
     many there are from a to before b. None when it is after the year 9999."""
     low, span = start, DAY
@@ -154,16 +177,8 @@ class EachPass(Slots):
         super().__init__(plan, clock, start, until, count)
         self._from = max(first_pass(clock, start), FIRST)
 
-    def _limit(self) -> None:
-        assert self._count is not None
-        last = None
-        if self._count <= _FEW:
-            last = step(self._next, self._from, self._count)
-        elif self._count <= self.plan.most() * 2 * (END // DAY):
-            last = nth(self._count_between, self._from, self._count)
-        if last is not None:
-            self._until = min(self._until, last)
-        self._limited = True
+    def _counted(self) -> tuple[int, Following, Count]:
+        return self._from, self._next, self._count_between
 
     def _next(self, instant: int) -> int | None:
         plan, clock = self.plan, self.clock
@@ -197,7 +212,10 @@ class EachPass(Slots):
     def _previous(self, instant: int) -> int | None:
         plan, clock = self.plan, self.clock
         instant -= 1
+        barren = instant - plan.cycle()
         while instant >= self._from:
+            if TABLES_END < instant < barren:
+                instant = TABLES_END
             stretch = clock.stretch(instant)
             offset = stretch.offset
             wall = plan.previous(instant + offset + 1)
@@ -252,10 +270,14 @@ class OnePass(Slots):
         self._end = END
 
     def _wall_after(self, wall: int) -> int | None:
+        if wall >= self._end:
+            return None
         found = self.plan.next(max(wall, self.start))
         return found if found is not None and found < self._end else None
 
     def _wall_before(self, wall: int) -> int | None:
+        if wall <= self.start:
+            return None
         found = self.plan.previous(min(wall, self._end))
         return found if found is not None and found >= self.start else None
 
@@ -299,16 +321,11 @@ class Shifted(OnePass):
     """In a gap a wall time has the offset before it, and two wall times may mean one instant. COUNT
     counts wall times."""
 
-    def _limit(self) -> None:
-        assert self._count is not None
-        last = None
-        if self._count <= _FEW:
-            last = step(self.plan.next, self.start, self._count)
-        elif self._count <= self.plan.most() * (END // DAY):
-            last = nth(self.plan.count, self.start, self._count)
-        if last is not None:
-            self._end = last + 1
-        self._limited = True
+    def _counted(self) -> tuple[int, Following, Count]:
+        return self.start, self.plan.next, self.plan.count
+
+    def _end_at(self, last: int) -> None:
+        self._end = last + 1
 
     def _clear(self, stretch: Stretch, instant: int) -> int:
         gap = stretch.start + stretch.offset
@@ -398,6 +415,9 @@ class Shifted(OnePass):
         low, before = self._walls_until(instant - 1)
         high, after = self._walls_until(end - 1)
         total = self._count_walls(low, high) + before - after
+        if not self.plan.may_repeat(DAY // 24):
+            # then two may only be a whole day apart, and no yearly rule skips a day
+            end = min(end, TABLES_END)
         for change in clock_changes(self.clock, instant - _DRIFT, end):
             shift = change.offset - change.before
             if shift > 0 and self.plan.may_repeat(shift):
@@ -429,17 +449,9 @@ class Shifted(OnePass):
 class Skipped(OnePass):
     """A wall time in a gap is none (RFC 5545 section 3.3.10). COUNT counts the others."""
 
-    def _limit(self) -> None:
-        assert self._count is not None
-        start = max(first_pass(self.clock, self.start) - _DRIFT, 0)
-        last = None
-        if self._count <= _FEW:
-            last = step(self._next, start, self._count)
-        elif self._count <= self.plan.most() * (END // DAY):
-            last = nth(self._count_between, start, self._count)
-        if last is not None:
-            self._until = min(self._until, last)
-        self._limited = True
+    def _counted(self) -> tuple[int, Following, Count]:
+        start = max(first_pass(self.clock, self.start) - _DRIFT, FIRST)
+        return start, self._next, self._count_between
 
     def _next(self, instant: int) -> int | None:
         clock = self.clock
@@ -461,7 +473,11 @@ class Skipped(OnePass):
         if instant < 0:
             return None
         found = self._wall_before(self._passed(instant, self.clock.stretch(instant)))
+        barren = instant - self.plan.cycle()
         while found is not None:
+            if TABLES_END < found < barren:
+                found = self._wall_before(TABLES_END)
+                continue
             stretch = wall_stretch(self.clock, found)
             assert stretch is not None
             if found >= stretch.start + stretch.offset or stretch.start == 0:

@@ -6,14 +6,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
 
+Entry = tuple[datetime, int]
+GroupOf = Callable[[int, datetime, int], str | bool | None]
+
 
 class Agenda:
-    """What is due when: a heap for each priority, whose stale entries are dropped when they come
-    up. `group_of` gives the group of an entry, or False when the entry no longer stands."""
+    """What is due when: a heap of (instant, id) for each priority, whose stale entries are dropped
+    when they come up. `group_of` gives the group of (id, instant, priority), or False when that no
+    longer stands."""
 
-    def __init__(self, group_of: Callable[[int, datetime], str | bool | None]) -> None:
+    def __init__(self, group_of: GroupOf) -> None:
         self._group_of = group_of
-        self._heaps: dict[int, list[tuple[datetime, int]]] = {}
+        self._heaps: dict[int, list[Entry]] = {}
 
     @property
     def priorities(self) -> set[int]:
@@ -23,33 +27,25 @@ class Agenda:
         heappush(self._heaps.setdefault(priority, []), (at, key))
 
     def first(self, full_groups: Sequence[str]) -> datetime | None:
-        found = [
-            entries[0][0]
-            for heap in self._heaps.values()
-            if (entries := self._take(heap, None, 1, full_groups))
-        ]
+        found = [at for p in self._heaps for at, _ in self._take(p, None, 1, full_groups)]
         return min(found, default=None)
 
     def due(
         self, priority: int, now: datetime, limit: int, full_groups: Sequence[str]
     ) -> list[int]:
-        entries = self._take(self._heaps.get(priority, []), now, limit, full_groups)
-        return [key for _, key in entries]
+        return [key for _, key in self._take(priority, now, limit, full_groups)]
 
     def _take(
-        self,
-        heap: list[tuple[datetime, int]],
-        now: datetime | None,
-        limit: int,
-        full: Sequence[str],
-    ) -> list[tuple[datetime, int]]:
+        self, priority: int, now: datetime | None, limit: int, full: Sequence[str]
+    ) -> list[Entry]:
         """The first `limit` entries that stand, up to `now`. They stay in the heap."""
-        taken: list[tuple[datetime, int]] = []
-        kept: dict[tuple[datetime, int], None] = {}
+        heap = self._heaps.get(priority, [])
+        taken: list[Entry] = []
+        kept: dict[Entry, None] = {}
         while heap and len(taken) < limit and (now is None or heap[0][0] <= now):
             entry = heappop(heap)
             at, key = entry
-            group = self._group_of(key, at)
+            group = self._group_of(key, at, priority)
             if group is False or entry in kept:
                 continue
             kept[entry] = None

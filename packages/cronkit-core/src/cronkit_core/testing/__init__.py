@@ -1,5 +1,6 @@
 """What users test with. Names load when they are asked for: the strategies need hypothesis
-(`cronkit-core[testing]`), the rest nothing but the standard library."""
+(`cronkit-core[testing]`), the storage contract needs pytest, and the rest nothing but the standard
+library."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .contract import StorageContract
     from .oracle import (
         oracle_cron_next,
         oracle_rrule_next,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CRON_FEATURES",
+    "StorageContract",
     "Transition",
     "cron_expressions",
     "instants",
@@ -45,6 +48,7 @@ __all__ = [
 
 _MODULES = {
     "CRON_FEATURES": "strategies",
+    "StorageContract": "contract",
     "Transition": "zones",
     "cron_expressions": "strategies",
     "instants": "strategies",

@@ -79,13 +79,21 @@ def instants(
 
 @st.composite
 def instants_near_transitions(
-    draw: DrawFn, zone: str, *, within: timedelta = timedelta(hours=5)
+    draw: DrawFn,
+    zone: str,
+    *,
+    within: timedelta = timedelta(hours=5),
+    start: datetime = datetime(1970, 1, 1, tzinfo=UTC),
+    end: datetime = datetime(2038, 1, 1, tzinfo=UTC),
 ) -> datetime:
-    """Instants not further than `within` from a change of the clock in `zone` (an IANA name),
-    between 1970 and 2037; any instant where the zone has no such change."""
-    changes = transitions(zone)
+    """Instants not further than `within` from a change of the clock in `zone` (an IANA name) that
+    happens between the instants `start` and `end`; any instant where the zone has no such change.
+
+    Before 1972 some offsets have seconds.
+    """
+    changes = transitions(zone, start, end)
     if not changes:
-        return draw(instants())
+        return draw(instants(start, end))
     change = draw(st.sampled_from(changes)).instant
     seconds = int(within.total_seconds())
     minute = st.integers(-seconds // 60, seconds // 60).map(lambda n: timedelta(minutes=n))
@@ -248,14 +256,18 @@ def rrules(
     *,
     frequencies: Collection[str] = FREQUENCIES,
     zones: SearchStrategy[str] | None = None,
+    starts: SearchStrategy[datetime] | None = None,
     ends: bool = True,
 ) -> str:
-    """An RRULE with its DTSTART line, in one of `zones` (from `timezones()` when None): every FREQ
-    of `frequencies`, with parts that RFC 5545 allows for it. With `ends`, some have COUNT or UNTIL.
+    """An RRULE with its DTSTART line: every FREQ of `frequencies`, with parts that RFC 5545 allows
+    for it. With `ends`, some have COUNT or UNTIL.
+
+    DTSTART is in one of `zones` (of `timezones()` when None) and at one of `starts`, naive wall
+    times (when None, from 1990 to 2034).
     """
     freq = draw(st.sampled_from([f for f in FREQUENCIES if f in frequencies]))
     zone = draw(timezones() if zones is None else zones)
-    start = draw(st.datetimes(_FIRST, _LAST))
+    start = draw(st.datetimes(_FIRST, _LAST) if starts is None else starts)
     start = start.replace(microsecond=0, second=draw(st.sampled_from((0, 0, 0, 30))))
     parts = [f"FREQ={freq}"]
     longest = {"HOURLY": 50, "MINUTELY": 200, "SECONDLY": 900}.get(freq, 6)
@@ -272,7 +284,7 @@ def rrules(
         parts.append("UNTIL=" + draw(_until(start)))
     if freq in ("WEEKLY", "YEARLY") and draw(st.booleans()):
         parts.append("WKST=" + draw(st.sampled_from(("MO", "SU", "TH"))))
-    written = start.strftime("%Y%m%dT%H%M%S")
+    written = _stamp(start)
     line = f"DTSTART:{written}Z" if zone == "UTC" else f"DTSTART;TZID={zone}:{written}"
     return f"{line}\nRRULE:{';'.join(parts)}"
 
@@ -320,9 +332,11 @@ def _rrule_clock(draw: DrawFn, freq: str) -> list[str]:
 
 def _until(start: datetime) -> SearchStrategy[str]:
     later = st.integers(0, 3000).map(lambda hours: start + timedelta(hours=7 * hours))
-    return later.flatmap(
-        lambda end: st.sampled_from((end.strftime("%Y%m%dT%H%M%SZ"), end.strftime("%Y%m%d")))
-    )
+    return later.flatmap(lambda end: st.sampled_from((f"{_stamp(end)}Z", _stamp(end)[:8])))
+
+
+def _stamp(wall: datetime) -> str:
+    return wall.isoformat(timespec="seconds").replace("-", "").replace(":", "")
 
 
 # Intervals and whole specs

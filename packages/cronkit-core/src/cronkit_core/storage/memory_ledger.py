@@ -1,0 +1,164 @@
+"""The tables of the memory storage, and what is derived from them."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from ..runs import LiveRun, NewRun, Run, Skip, Status, Trigger, cancelled, live_run
+from ..tasks import TaskRecord
+from .base import OVERLAP, OwedRun
+from .memory_agenda import Agenda
+from .memory_filters import place
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Ledger:
+    """Tasks, runs and skips, and the edits that keep what is derived from them in step."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, TaskRecord] = {}
+        self._by_id: dict[int, str] = {}
+        self._runs: dict[int, Run] = {}
+        self._task_of: dict[int, int] = {}
+        self._keys: dict[tuple[str, datetime, int, bool], int] = {}
+        self._of_task: defaultdict[str, list[int]] = defaultdict(list)
+        self._live: dict[str, dict[int, None]] = {}
+        self._running: dict[int, None] = {}
+        self._skips: defaultdict[str, list[Skip]] = defaultdict(list)
+        self._slots_due = Agenda(self._slot_is_due)
+        self._runs_due = Agenda(self._run_is_due)
+        self._task_ids = itertools.count(1)
+        self._run_ids = itertools.count(1)
+
+    def _cancel(self, run: Run, now: datetime, by: str) -> None:
+        if run.status is Status.RUNNING and run.cancel_requested_by is None:
+            self._runs[run.id] = replace(run, cancel_requested_by=by)
+        elif run.status is Status.PENDING:
+            self._put_run(cancelled(run, now, by))
+
+    def _ask_to_cancel(self, run_ids: Iterable[int], now: datetime) -> None:
+        for run_id in run_ids:
+            if run_id in self._runs:
+                self._cancel(self._runs[run_id], now, OVERLAP)
+
+    def _replace(self, run_ids: Iterable[int]) -> None:
+        for run_id in run_ids:
+            if run_id in self._runs and self._runs[run_id].status is Status.PENDING:
+                self._delete_run(run_id)
+
+    def _drop_pending(self, name: str, why: str, now: datetime, *, manual: bool) -> None:
+        for run_id in list(self._live.get(name, ())):
+            run = self._runs[run_id]
+            if run.status is Status.PENDING and (manual or not run.manual):
+                self._put_run(cancelled(run, now, why))
+
+    def _release(self, name: str, now: datetime) -> None:
+        """When no run of the task is running or due, let the oldest waiting one be due."""
+        live = [self._runs[run_id] for run_id in self._live.get(name, ())]
+        if live and all(r.status is Status.PENDING and r.due_at is None for r in live):
+            self._put_run(replace(min(live, key=lambda r: (r.slot, r.id)), due_at=now))
+
+    def _insert(self, new: NewRun) -> int | None:
+        manual = new.triggered_by is Trigger.MANUAL
+        slot = new.slot
+        if manual and new.attempt == 1:
+            while (new.task_name, slot, 1, True) in self._keys:
+                slot += MICROSECOND
+        if (new.task_name, slot, new.attempt, manual) in self._keys:
+            return None
+        run = Run(
+            id=next(self._run_ids),
+            task_name=new.task_name,
+            slot=slot,
+            attempt=new.attempt,
+            status=Status.PENDING,
+            triggered_by=new.triggered_by,
+            scheduled_for=new.scheduled_for,
+            due_at=new.due_at,
+            config=new.config,
+            task_group=new.task_group,
+            priority=new.priority,
+        )
+        self._keys[run.task_name, slot, run.attempt, manual] = run.id
+        self._of_task[run.task_name].append(run.id)
+        self._task_of[run.id] = new.task_id
+        self._put_run(run)
+        return run.id
+
+    def _put_run(self, run: Run) -> None:
+        """Store `run`, and keep what is derived from it in step."""
+        self._runs[run.id] = run
+        if run.status in (Status.PENDING, Status.RUNNING):
+            self._live.setdefault(run.task_name, {})[run.id] = None
+        else:
+            self._forget_live(run)
+        if run.status is Status.RUNNING:
+            self._running[run.id] = None
+        else:
+            self._running.pop(run.id, None)
+        if run.status is Status.PENDING and run.due_at is not None:
+            self._runs_due.add(run.due_at, run.id, run.priority)
+
+    def _forget_live(self, run: Run) -> None:
+        live = self._live.get(run.task_name, {})
+        live.pop(run.id, None)
+        if not live:
+            self._live.pop(run.task_name, None)
+
+    def _delete_run(self, run_id: int) -> None:
+        run = self._runs.pop(run_id)
+        del self._keys[run.task_name, run.slot, run.attempt, run.manual]
+        del self._task_of[run_id]
+        self._of_task[run.task_name].remove(run_id)
+        self._forget_live(run)
+        if not self._of_task[run.task_name]:
+            del self._of_task[run.task_name]
+
+    def _put_task(self, record: TaskRecord) -> None:
+        old = self._tasks.get(record.name)
+        self._tasks[record.name] = record
+        if record.next_run_at is None or (old is not None and place(old) == place(record)):
+            return
+        if record.enabled and record.broken is None:
+            self._slots_due.add(record.next_run_at, record.id, record.priority)
+
+    def _add_skips(self, skips: Iterable[Skip]) -> None:
+        for skip in skips:
+            rows = self._skips[skip.task_name]
+            for i, row in enumerate(rows):
+                if skip.run_id is not None and (row.run_id, row.reason) == (
+                    skip.run_id,
+                    skip.reason,
+                ):
+                    last_slot = max(row.last_slot, skip.last_slot)
+                    rows[i] = replace(row, last_slot=last_slot, count=row.count + skip.count)
+                    break
+            else:
+                rows.append(skip)
+
+    def _live_runs(self, name: str) -> tuple[LiveRun, ...]:
+        runs = (self._runs[run_id] for run_id in self._live.get(name, ()))
+        return tuple(live_run(run) for run in runs)
+
+    def _owed(self, run: Run) -> OwedRun:
+        name = self._by_id.get(self._task_of[run.id])
+        return OwedRun(run, None if name is None else self._tasks[name])
+
+    def _slot_is_due(self, task_id: int, at: datetime, priority: int) -> str | bool | None:
+        """The group of the entry, or False when it no longer stands."""
+        record = self._tasks.get(self._by_id.get(task_id, ""))
+        if record is None or not record.enabled or record.broken is not None:
+            return False
+        stands = (record.next_run_at, record.priority) == (at, priority)
+        return record.task_group if stands else False
+
+    def _run_is_due(self, run_id: int, at: datetime, priority: int) -> str | bool | None:
+        run = self._runs.get(run_id)
+        if run is None or run.status is not Status.PENDING or run.due_at != at:
+            return False
+        return run.task_group

@@ -1,0 +1,105 @@
+"""What a handler demands of the tasks that are to use it: a config that has a meaning, and somebody
+who may have it run.
+
+A handler says so with two attributes, both optional, both sync or async functions:
+
+- `handler.validate(datasette, config)` raises ValueError for a config that has no meaning.
+- `handler.requires(datasette, actor, config)` raises `datasette.Forbidden`, or returns False, when
+  `actor` (a dict, or None for somebody who is not signed in) may not have the handler run so.
+
+`demands` sets them. Who makes a task, changes one, or triggers one with a config of its own, over
+REST or on a page, has to meet both, whatever it was that changed. A task in datasette.yaml acts for
+the operator, and one that a plugin adds acts for the plugin: of the first the config is checked, of
+the second nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from datasette.utils import await_me_maybe
+from datasette.utils.asgi import Forbidden
+
+from cronkit_core.errors import CronkitError, HandlerNotFound, InvalidTask
+
+if TYPE_CHECKING:
+    from datasette.app import Datasette
+
+    from .scheduler import Scheduler
+
+F = TypeVar("F", bound=Callable[..., Any])
+Actor = Mapping[str, Any] | None
+
+
+def demands(
+    *, validate: Callable[..., Any] | None = None, requires: Callable[..., Any] | None = None
+) -> Callable[[F], F]:
+    """Declare what the decorated handler demands of its tasks."""
+
+    def declare(handler: F) -> F:
+        if validate is not None:
+            handler.validate = validate  # type: ignore[attr-defined]
+        if requires is not None:
+            handler.requires = requires  # type: ignore[attr-defined]
+        return handler
+
+    return declare
+
+
+async def check_config(scheduler: Scheduler, handler: str, config: Mapping[str, Any]) -> None:
+    """Ask the handler whether `config` has a meaning to it. Raises HandlerNotFound, and InvalidTask
+    where it has none."""
+    await _validate(scheduler.datasette, handler, _find(scheduler, handler), config)
+
+
+async def check_task(
+    scheduler: Scheduler, actor: Actor, handler: str, config: Mapping[str, Any]
+) -> None:
+    """Ask the handler whether `actor` may have it run with `config`.
+
+    To be called before anything is stored, with the handler and the config that the task, or the
+    triggered run, will have. Raises HandlerNotFound (a handler that is not here cannot be asked),
+    InvalidTask, and Forbidden.
+    """
+    found = _find(scheduler, handler)
+    await _validate(scheduler.datasette, handler, found, config)
+    requires = _demand(found, "requires")
+    if requires is not None:
+        allowed = await await_me_maybe(requires(scheduler.datasette, actor, _own(config)))
+        if allowed is False:
+            raise Forbidden(f"Permission denied: the handler {handler} refuses this actor")
+
+
+async def _validate(
+    datasette: Datasette, name: str, handler: Callable[..., Any], config: Mapping[str, Any]
+) -> None:
+    validate = _demand(handler, "validate")
+    if validate is None:
+        return
+    try:
+        await await_me_maybe(validate(datasette, _own(config)))
+    except CronkitError:
+        raise
+    except ValueError as error:
+        raise InvalidTask(f"bad config for the handler {name!r}: {error}") from error
+
+
+def _find(scheduler: Scheduler, name: str) -> Callable[..., Any]:
+    handler = scheduler.get_handler(name)
+    if handler is None:
+        raise HandlerNotFound(name, scheduler.handlers)
+    return handler
+
+
+def _demand(handler: Callable[..., Any], name: str) -> Callable[..., Any] | None:
+    while isinstance(handler, functools.partial) and not hasattr(handler, name):
+        handler = handler.func
+    demand: Callable[..., Any] | None = getattr(handler, name, None)
+    return demand
+
+
+def _own(config: Mapping[str, Any]) -> dict[str, Any]:
+    return copy.deepcopy(dict(config))

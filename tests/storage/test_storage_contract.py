@@ -1,0 +1,54 @@
+"""Every backend of the core is held to the contract."""
+
+import pytest
+
+from cronkit_core import MemoryStorage, PostgresStorage, SQLiteStorage
+from cronkit_core.testing import StorageContract
+
+
+class TestMemory(StorageContract):
+    @pytest.fixture
+    def storage(self):
+        return MemoryStorage()
+
+
+class TestSQLiteFile(StorageContract):
+    @pytest.fixture
+    async def storage(self, tmp_path):
+        storage = SQLiteStorage(tmp_path / "cron.db", synchronous="NORMAL")
+        await storage.open()
+        yield storage
+        await storage.close()
+
+    @pytest.fixture
+    async def another(self, storage):
+        another = SQLiteStorage(storage.path)
+        await another.open()
+        yield another
+        await another.close()
+
+
+class TestSQLiteMemory(StorageContract):
+    @pytest.fixture
+    async def storage(self):
+        storage = SQLiteStorage(":memory:")
+        await storage.open()
+        yield storage
+        await storage.close()
+
+
+@pytest.mark.postgres
+class TestPostgres(StorageContract):
+    @pytest.fixture
+    async def storage(self, postgres, postgres_schema):
+        storage = PostgresStorage(postgres.dsn, schema=postgres_schema, clock="caller")
+        await storage.open()
+        yield storage
+        await storage.close()
+
+    @pytest.fixture
+    async def another(self, storage, postgres):
+        another = PostgresStorage(postgres.dsn, schema=storage.schema, clock="caller")
+        await another.open()
+        yield another
+        await another.close()
