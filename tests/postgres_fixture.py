@@ -120,14 +120,16 @@ def _exclusive(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def shared_server() -> Iterator[Server]:
-    """The server of this test run. Each worker holds a shared lock while it uses it, which ends with
-    the worker however that ends; who could have it alone is the last one."""
+def shared_server(locks: Path) -> Iterator[Server]:
+    """The server of this test run; `locks` is a folder that its workers share.
+
+    Each worker holds a shared lock while it uses the server, which ends with the worker however
+    that ends; the one that can have the lock alone is the last.
+    """
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}{secrets.token_hex(4)}")
     server = Server(new_folder(run[:12]))
-    starting = server.folder.with_suffix(".starting")
-    with server.folder.with_suffix(".users").open("w") as users:
-        with _exclusive(starting):
+    with (locks / "postgres.users").open("w") as users:
+        with _exclusive(locks / "postgres.starting"):
             fcntl.flock(users, fcntl.LOCK_SH)
             if not server.folder.exists():
                 server.create()
@@ -135,7 +137,7 @@ def shared_server() -> Iterator[Server]:
         try:
             yield server
         finally:
-            with _exclusive(starting):
+            with _exclusive(locks / "postgres.starting"):
                 fcntl.flock(users, fcntl.LOCK_UN)
                 try:
                     fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,9 +149,10 @@ def shared_server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server, shared by all tests: work in a schema of your own."""
-    with shared_server() as server:
+    base = tmp_path_factory.getbasetemp()
+    with shared_server(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as server:
         yield server
 
 

@@ -20,7 +20,9 @@ HERE = Path(__file__).parent
 def main() -> None:
     parser = argparse.ArgumentParser(description="A Datasette whose tasks measure this machine.")
     parser.add_argument("--port", type=int, default=8001, help="default: 8001")
-    parser.add_argument("--reload", action="store_true", help="start again when the code of the packages changes")
+    parser.add_argument(
+        "--reload", action="store_true", help="start again when the code of the packages changes"
+    )
     options = parser.parse_args()
     check_port(options.port)
     print_where_to_look(options.port)

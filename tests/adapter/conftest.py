@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from datasette.app import Datasette
-from datasette_cron.scheduler import Scheduler
 
 from cronkit_core.testing.virtual import VirtualClock
+from datasette_cron.scheduler import Scheduler
 
 EVERYBODY = {"permissions": {"datasette-cron-access": True}}
 
@@ -39,7 +39,9 @@ async def make_datasette(internal: Path) -> AsyncIterator[Make]:
     ) -> Datasette:
         settings = options.pop("scheduler", {})
         options.setdefault("internal", str(internal))
-        datasette = Datasette(memory=True, config=EVERYBODY if config is None else config, **options)
+        datasette = Datasette(
+            memory=True, config=EVERYBODY if config is None else config, **options
+        )
         made.append(datasette)
         await datasette.invoke_startup()
         if clock is not None:
@@ -50,12 +52,7 @@ async def make_datasette(internal: Path) -> AsyncIterator[Make]:
 
     yield make
     for datasette in made:
-        scheduler = datasette._cron_scheduler
-        stopping = asyncio.create_task(scheduler.stop(0))
-        while not stopping.done():
-            if isinstance(scheduler.clock, VirtualClock):
-                scheduler.clock.advance(1)
-            await asyncio.sleep(0)
+        await datasette._cron_scheduler.stop(0)
         datasette.close()
 
 

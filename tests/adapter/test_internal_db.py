@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from datasette_cron.models import CronRun, CronTask
-from datasette_cron.scheduler import Scheduler
 
 from cronkit_core.testing.virtual import VirtualClock, run_until, settle
+from datasette_cron.models import CronRun, CronTask
+from datasette_cron.scheduler import Scheduler
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 

@@ -14,6 +14,7 @@ from datasette.app import Datasette
 from datasette.database import Database
 from datasette.plugins import pm
 from datasette.utils import StartupError
+
 from datasette_cron.handlers import prefix_of
 
 
@@ -51,8 +52,9 @@ def module(name: str, **members: Any) -> ModuleType:
 
 
 async def handlers(make_datasette: Any) -> dict[str, Any]:
-    datasette = await make_datasette()
-    return dict(datasette._cron_scheduler.handlers)
+    """The handlers that are registered, but for our own."""
+    registered = (await make_datasette())._cron_scheduler.handlers
+    return {name: fn for name, fn in registered.items() if not name.startswith("cron:")}
 
 
 async def test_a_function_of_a_module(make_datasette: Any, register: Register) -> None:
@@ -60,9 +62,7 @@ async def test_a_function_of_a_module(make_datasette: Any, register: Register) -
         assert isinstance(datasette, Datasette)
         return {"check-feeds": check}
 
-    register(
-        module("datasette_myplugin.cron.hooks", cron_register_handlers=cron_register_handlers)
-    )
+    register(module("datasette_myplugin.cron.hooks", cron_register_handlers=cron_register_handlers))
     datasette = await make_datasette()
     assert datasette._cron_scheduler.get_handler("myplugin:check-feeds") is check
     assert datasette._cron_scheduler.get_handler("check-feeds") is check
@@ -163,7 +163,6 @@ async def test_the_first_bare_name_wins_with_a_warning(
         (lambda datasette: 1 / 0, "ZeroDivisionError"),
         (lambda datasette: ["check"], "Traceback"),
         (lambda datasette: {"check": "no function"}, "not callable"),
-        (lambda datasette: {7: check}, "must be a string"),
     ],
 )
 async def test_a_bad_hook_is_logged_and_the_others_register(

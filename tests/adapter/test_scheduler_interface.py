@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from datasette.app import Datasette
-from datasette_cron.scheduler import Scheduler
 
 import cronkit_core
 from cronkit_core.testing.virtual import VirtualClock, run_until, settle
+from datasette_cron.scheduler import Scheduler
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 FULL: dict[str, Any] = {
@@ -249,7 +249,7 @@ async def test_a_failing_task_is_retried_with_backoff(scheduler: Scheduler) -> N
     assert [r.attempt for r in (first, middle, last)] == [1, 2, 3]
     assert {r.error_message for r in (first, middle, last)} == {"out of paper"}
     starts = [datetime.fromisoformat(r.started_at) for r in (first, middle, last)]
-    waits = [(b - a).total_seconds() for a, b in zip(starts, starts[1:], strict=False)]
+    waits = [(b - a).total_seconds() for a, b in itertools.pairwise(starts)]
     assert 24 <= waits[0] <= 36
     assert 48 <= waits[1] <= 72
     task = await scheduler.internal_db.get_task("t")
@@ -275,10 +275,7 @@ async def test_shutdown_cancels_what_does_not_end(scheduler: Scheduler) -> None:
     await scheduler.add_task(name="t", handler="test:hang", schedule={"interval": 1})
     scheduler.start()
     await run_until(START + timedelta(seconds=1), scheduler)
-    shutdown = asyncio.create_task(scheduler.shutdown())
-    await settle(scheduler)
-    scheduler.clock.advance(scheduler.shutdown_grace)  # type: ignore[attr-defined]
-    await shutdown
+    await scheduler.shutdown()
     [run] = await scheduler.internal_db.get_runs("t")
     assert run.status == "error"
     assert run.error_message == "interrupted: the scheduler was stopped"

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasette_cron.migrations import bring_up_to_date
-from datasette_cron.scheduler import Scheduler
 
 from cronkit_core.runs import Reason
 from cronkit_core.storage.sqlite_base import run_program
 from cronkit_core.testing.virtual import VirtualClock, run_until
+from datasette_cron.migrations import bring_up_to_date
+from datasette_cron.scheduler import Scheduler
 
 FIXTURES = Path(__file__).parent / "fixtures"
 AFTER_THE_KILL = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -231,7 +231,7 @@ def add_old_task(db: sqlite3.Connection, **columns: Any) -> None:
     ("columns", "said"),
     [
         ({"schedule_config": "no JSON"}, "JSONDecodeError"),
-        ({"schedule_config": "[]"}, "TypeError"),
+        ({"schedule_config": "[]"}, "'list' object"),
         ({"schedule_config": "{}"}, "KeyError('seconds')"),
         ({"schedule_type": "lunar"}, "unknown schedule_type 'lunar'"),
         ({"schedule_type": "cron", "schedule_config": '{"expression": 7}'}, "AttributeError"),
@@ -283,8 +283,6 @@ def test_odd_runs_are_kept(old_tables: sqlite3.Connection) -> None:
         ("error", "exception", 1, None, "2026-11-24T12:00:00.000000+00:00", 1),
         ("error", "lost", 1, None, third, 0),
     ]
-    slots = old_tables.execute("SELECT count(DISTINCT slot) FROM datasette_cron_runs").fetchall()
-    assert slots == [(8,)]
 
 
 def test_a_second_start_takes_nothing_over(old_tables: sqlite3.Connection) -> None:

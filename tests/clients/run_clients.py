@@ -9,6 +9,7 @@ package index. Says what it installed and what it saw; the exit code is 0 when a
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -121,7 +122,9 @@ class Site:
 
     def add_event(self, what: str) -> None:
         with sqlite3.connect(self.folder / "data.db") as db:
-            db.execute("INSERT INTO events VALUES (NULL, ?, ?)", (what, datetime.now(UTC).isoformat()))
+            db.execute(
+                "INSERT INTO events VALUES (NULL, ?, ?)", (what, datetime.now(UTC).isoformat())
+            )
         db.close()
 
     def messages(self) -> list[str]:
@@ -213,7 +216,7 @@ def alerts_deliver(site: Site) -> str:
         "three checks of the cursor", lambda: (r := successes(site, alert_id))[2:] and r
     )
     starts = sorted(datetime.fromisoformat(r["started_at"]) for r in runs)[:3]
-    gaps = [(b - a).total_seconds() for a, b in zip(starts, starts[1:], strict=False)]
+    gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(starts)]
     check(f"the checks are a second apart: {gaps}", all(0.5 < gap < 1.5 for gap in gaps))
     check("nothing was delivered for the row before the alert", site.messages() == [])
     site.add_event("after it")

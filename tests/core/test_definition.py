@@ -263,8 +263,8 @@ BAD_DEFINITIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"name": ""}, InvalidTask, "task name is empty"),
     ({"handler": ""}, InvalidTask, "handler is empty"),
     ({"handler": None}, InvalidTask, "handler must be a string, not None"),
-    ({"schedule": None}, InvalidSchedule, "bad schedule None"),
-    ({"schedule": "0 8 * *"}, InvalidSchedule, "bad cron expression '0 8 * *'"),
+    ({"schedule": None}, InvalidSchedule, "None is no schedule"),
+    ({"schedule": "0 8 * *"}, InvalidSchedule, "'0 8 * *' is no schedule"),
     ({"schedule": {"interval": 0}}, InvalidSchedule, "bad interval 0"),
     ({"schedule": {"interval": 60, "every": 5}}, InvalidSchedule, "unknown key 'every'"),
     (

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cronkit_core.errors import InvalidSchedule, NaiveDatetime
 from cronkit_core.schedules import Bounded, Except, Schedule, Union, exclude, parse_schedule
+from cronkit_core.schedules._local import minutes_at_changes
 
 MICRO = timedelta(microseconds=1)
 
@@ -357,6 +358,30 @@ def test_times_of_old_that_lie_off_the_minute() -> None:
     schedule = parse_schedule({"schedule": "0 8 * * *", "except": [60]}, "Europe/Berlin")
     assert schedule.previous_before(utc("1893-06-01T00:00")) == utc("1893-03-31T07:06:32")
     assert schedule.next_after(utc("1893-03-30T00:00")) == utc("1893-03-30T07:06:32")
+
+
+@pytest.mark.parametrize(
+    ("zone", "inside", "outside"),
+    [
+        ("Europe/Berlin", ["00:03", "02:00", "02:59", "03:30"], ["05:00", "12:00", "21:00"]),
+        ("America/New_York", ["01:00", "02:59", "12:00"], ["03:30", "08:00", "13:00", "23:00"]),
+        ("Australia/Lord_Howe", ["01:30", "02:29"], ["04:00", "12:00"]),
+        ("Pacific/Apia", ["00:00", "12:00", "23:59"], []),
+        ("UTC", [], ["00:00", "12:00"]),
+    ],
+)
+def test_the_minutes_at_which_clocks_change(
+    zone: str, inside: list[str], outside: list[str]
+) -> None:
+    """New York took standard time at noon; Samoa left out a whole day."""
+    minutes = minutes_at_changes(ZoneInfo(zone))
+
+    def changed(time: str) -> bool:
+        hour, minute = time.split(":")
+        return bool(minutes >> 60 * int(hour) + int(minute) & 1)
+
+    assert [time for time in inside if not changed(time)] == []
+    assert [time for time in outside if changed(time)] == []
 
 
 def test_proofs_do_not_count_one_by_one(monkeypatch: Any) -> None:

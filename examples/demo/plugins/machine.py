@@ -7,8 +7,9 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cronkit_core import current_run
 from datasette import hookimpl
+
+from cronkit_core import current_run
 
 SCHEMA = """
     CREATE TABLE IF NOT EXISTS measurements (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 from datasette.permissions import Action
@@ -10,10 +11,9 @@ from datasette.plugins import pm
 from pluggy import HookimplMarker
 
 from . import hookspecs
-from .lifecycle import prepare_database, start, stop
+from .lifecycle import configure, make_scheduler, prepare_database, start, stop
 from .permissions import ACCESS, menu
 from .routes import all_routes
-from .scheduler import Scheduler
 
 hookimpl = HookimplMarker("datasette")
 
@@ -29,9 +29,9 @@ def prepare_jinja2_environment(datasette: Any) -> Any:
 @hookimpl(wrapper=True, tryfirst=True)
 def startup(datasette: Any) -> Generator[None, list[Any], list[Any]]:
     # A wrapper, since that is before every other plugin's hook, in whatever order they load.
-    datasette._cron_scheduler = Scheduler(datasette)
+    make_scheduler(datasette)
     others = yield
-    return [start(datasette), *others]
+    return [start(datasette), *others, partial(configure, datasette)]
 
 
 @hookimpl

@@ -8,7 +8,6 @@ from typing import Any
 
 from cronkit_core.definition import unknown
 from cronkit_core.errors import InvalidTask
-from cronkit_core.schedules._spec import shown
 
 Check = Callable[[str, object], Any]
 """Takes a key and its value, and returns what the value means. Raises InvalidTask."""
@@ -17,7 +16,7 @@ Check = Callable[[str, object], Any]
 def checked(data: object, checks: Mapping[str, Check], what: str) -> dict[str, Any]:
     """What the mapping `data` means, key by key. Raises InvalidTask for the first that is wrong."""
     if not isinstance(data, Mapping):
-        raise InvalidTask(f"{what} is {shown(data)}: keys and values are wanted")
+        raise InvalidTask(f"{what} is {data!r:.80}: keys and their values are wanted")
     for key in data:
         if key not in checks:
             raise InvalidTask(unknown(f"key in {what}", key, checks))
@@ -33,7 +32,7 @@ def required(data: Mapping[str, object], key: str, what: str) -> None:
 def text(key: str, value: object) -> str:
     """A text that is not empty."""
     if not isinstance(value, str) or not value.strip():
-        raise InvalidTask(f"bad {key} {shown(value)}: a text is wanted")
+        raise InvalidTask(f"bad {key} {value!r:.80}: a text is wanted")
     return value
 
 
@@ -42,7 +41,7 @@ def whole(low: int, high: int = 10**9) -> Check:
 
     def check(key: str, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise InvalidTask(f"bad {key} {shown(value)}: a whole number from {low} to {high}")
+            raise InvalidTask(f"bad {key} {value!r:.80}: a whole number from {low} to {high}")
         return value
 
     return check
@@ -59,7 +58,7 @@ def seconds(least: float, most: float) -> Check:
             or not least <= value <= most
         ):
             raise InvalidTask(
-                f"bad {key} {shown(value)}: a number of seconds from {least:g} to {most:.0f}"
+                f"bad {key} {value!r:.80}: a number of seconds from {least:g} to {most:.0f}"
             )
         return float(value)
 
@@ -74,5 +73,5 @@ def optional(check: Check) -> Check:
 def mapping(key: str, value: object) -> dict[str, Any]:
     """A mapping whose keys are texts."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise InvalidTask(f"bad {key} {shown(value)}: names and values are wanted")
+        raise InvalidTask(f"bad {key} {value!r:.80}: names and their values are wanted")
     return dict(value)

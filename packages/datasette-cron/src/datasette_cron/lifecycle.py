@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from datasette.utils import StartupError
 
+from cronkit_core.clock import SystemClock
 from cronkit_core.errors import StorageTooNew
 
+from .builtin import register_builtin
+from .config import place, read_config
 from .handlers import collect_handlers
+from .reconcile import apply_config
 from .scheduler import Scheduler
 from .storage import prepare
 
@@ -24,6 +28,14 @@ async def prepare_database(datasette: Datasette) -> None:
     await prepare(datasette.get_internal_database())
 
 
+def make_scheduler(datasette: Datasette) -> None:
+    """Make `datasette._cron_scheduler`, with the settings in datasette.yaml. Raises StartupError
+    for those that make no sense."""
+    clock = getattr(datasette, "_cron_clock", None) or SystemClock()
+    datasette._cron_config = read_config(datasette, clock.now())
+    datasette._cron_scheduler = Scheduler(datasette, clock=clock, **datasette._cron_config.settings)
+
+
 async def start(datasette: Datasette) -> None:
     """Make the scheduler usable by the startup hooks of other plugins. Its loop begins after all
     of them, with the server."""
@@ -32,13 +44,27 @@ async def start(datasette: Datasette) -> None:
         await scheduler.open()
     except StorageTooNew as error:
         raise StartupError(str(error)) from error
+    register_builtin(scheduler, datasette._cron_config)
     await collect_handlers(scheduler)
     if datasette.get_internal_database().is_temp_disk:
         logger.warning(
             "the internal database is a temporary file, so scheduled tasks and their history will "
             "not survive a restart: start Datasette with --internal internal.db"
         )
-    datasette.add_background_task(serve, name="datasette-cron")
+    if datasette._cron_config.scheduler:
+        datasette.add_background_task(serve, name="datasette-cron")
+    else:
+        logger.warning(
+            "the scheduler is off here (%s): tasks run only in other processes that share the "
+            "internal database",
+            place("scheduler"),
+        )
+
+
+async def configure(datasette: Datasette) -> None:
+    """Make the tasks of datasette.yaml, once the startup hooks of all plugins are done."""
+    if datasette._cron_config.scheduler:
+        await apply_config(datasette._cron_scheduler, datasette._cron_config)
 
 
 async def serve(datasette: Datasette) -> None:

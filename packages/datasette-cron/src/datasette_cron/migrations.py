@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from cronkit_core.definition import decode, dump_schedule
+from cronkit_core.definition import check_config, decode, dump_schedule
 from cronkit_core.errors import CronkitError
 from cronkit_core.schedules.base import Schedule
 from cronkit_core.schedules.parse import parse_schedule
@@ -163,6 +163,7 @@ class _AlphaTask(NamedTuple):
             )
             record = replace(
                 kept,
+                config=check_config(json.loads(self.config)),
                 schedule_type=schedule.kind,
                 schedule_config=dump_schedule(schedule, kept.timezone),
             )

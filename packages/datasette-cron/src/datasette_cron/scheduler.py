@@ -106,8 +106,9 @@ class Scheduler(cronkit_core.Scheduler):
         assert self._work is not None
         try:
             await asyncio.shield(self._work)
-        finally:
+        except asyncio.CancelledError:
             await self.stop(0)
+            raise
 
     async def shutdown(self) -> None:
         """Claim nothing more, give running handlers some seconds to end, and cancel the rest."""

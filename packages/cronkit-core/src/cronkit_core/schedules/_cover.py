@@ -13,7 +13,17 @@ from functools import lru_cache
 from math import gcd
 from typing import TYPE_CHECKING
 
-from ._local import DAY, ORIGIN, TABLES_END, at_or_after, instants, load_zone, zone_clock
+from ._local import (
+    DAY,
+    ORIGIN,
+    TABLES_END,
+    at_or_after,
+    clock_changes,
+    instants,
+    load_zone,
+    minutes_at_changes,
+    zone_clock,
+)
 from .base import Schedule
 from .combine import Bounded, Union
 from .duration import MINUTE, SECOND
@@ -148,28 +158,46 @@ def _days_left(ours: CronParts, theirs: CronParts, year: int) -> tuple[int, int]
     `ours` may have a slot that `theirs` has not."""
     first, days = _day_set(ours).years[year]
     left = days & ~_day_set(theirs).years[year][1]
-    gap_differs = ours.gap != theirs.gap and ours.gap == "after"
-    overlap_differs = ours.overlap != theirs.overlap and ours.overlap == "both"
-    if ours.timezone is not None and (gap_differs or overlap_differs):
-        left |= days & _changes(ours.timezone, year, first)
+    if _differ(ours, theirs):
+        left |= days & _changes(ours, year, first)
     return first, left
 
 
-@lru_cache(maxsize=1024)
-def _changes(timezone: str, year: int, first: int) -> int:
+@lru_cache(maxsize=64)
+def _differ(ours: CronParts, theirs: CronParts) -> bool:
+    """Whether a change of the clock may bring `ours` a slot that it does not bring `theirs`."""
+    gap = ours.gap != theirs.gap and ours.gap == "after"
+    overlap = ours.overlap != theirs.overlap and ours.overlap == "both"
+    if ours.timezone is None or not (gap or overlap):
+        return False
+    hours = ours.hour.mask
+    minutes = sum(ours.minute.mask << 60 * hour for hour in range(24) if hours >> hour & 1)
+    return bool(minutes & minutes_at_changes(load_zone(ours.timezone)))
+
+
+def _changes(parts: CronParts, year: int, first: int) -> int:
     """The days of `year`, whose first is `first`, on which the clock changes, as bits."""
-    clock = zone_clock(load_zone(timezone))
-    bits, at, end = 0, first * DAY, (first + 366) * DAY
-    while at < min(end, (date.max.toordinal() - 1) * DAY):
-        stretch = clock.stretch(at)
-        for wall in (stretch.start + stretch.before, stretch.start + stretch.offset):
-            if stretch.before != stretch.offset and 0 <= wall // DAY - first < 366:
+    assert parts.timezone is not None
+    clock, begin = zone_clock(load_zone(parts.timezone)), first * DAY
+    bits = 0
+    for change in clock_changes(clock, begin - DAY, begin + 367 * DAY):
+        for wall in (change.start + change.before, change.start + change.offset):
+            if 0 <= wall // DAY - first < 366:
                 bits |= 1 << wall // DAY - first
-        at = stretch.end
     return bits
 
 
+@lru_cache(maxsize=64)
+def _nothing_left(ours: CronParts, theirs: CronParts) -> bool:
+    """Whether no day at all, of any year, is left. Within 28 years every calendar occurs."""
+    if ours.has_year or theirs.has_year or _differ(ours, theirs):
+        return False
+    return not any(_days_left(ours, theirs, year)[1] for year in range(2001, 2029))
+
+
 def _covered_days_after(ours: CronParts, theirs: CronParts, at: datetime) -> datetime:
+    if _nothing_left(ours, theirs):
+        return END
     zone = UTC if ours.timezone is None else load_zone(ours.timezone)
     if not BEGINNING + 2 * _DAY < at < END - 2 * _DAY:
         return at
@@ -192,6 +220,8 @@ def _covered_days_after(ours: CronParts, theirs: CronParts, at: datetime) -> dat
 
 
 def _covered_days_before(ours: CronParts, theirs: CronParts, at: datetime) -> datetime:
+    if _nothing_left(ours, theirs):
+        return BEGINNING
     zone = UTC if ours.timezone is None else load_zone(ours.timezone)
     if not BEGINNING + 2 * _DAY < at < END - 2 * _DAY:
         return at
@@ -249,8 +279,13 @@ def _end_of_proof(by: Schedule, at: datetime) -> datetime:
 
 def _since(schedule: Schedule, by: Schedule) -> datetime:
     """From when on the grids of both are what `_grid` says."""
-    utc = {schedule.timezone, by.timezone} <= {None, "UTC"} and not isinstance(schedule, Union)
-    return BEGINNING if utc else _WHOLE_MINUTES
+    return BEGINNING if _in_utc(schedule) and _in_utc(by) else _WHOLE_MINUTES
+
+
+def _in_utc(schedule: Schedule) -> bool:
+    if isinstance(schedule, Union):
+        return all(_in_utc(member) for member in schedule.members)
+    return schedule.timezone in (None, "UTC")
 
 
 def _multiples(after: datetime, until: datetime, grid: int) -> int:

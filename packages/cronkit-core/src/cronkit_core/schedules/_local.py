@@ -13,6 +13,8 @@ import difflib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
+from itertools import compress
+from operator import methodcaller, ne
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -122,6 +124,7 @@ days of the year less than calm."""
 _WINDOW = 22
 """Changes are looked for in windows of 2**22 seconds, seven weeks."""
 
+_NARROW = timedelta(minutes=30)
 _PROBE = timedelta(days=3)
 """No zone of the IANA data ever kept an offset for less than this: the shortest time was 3.99 days,
 in Freetown in 1939. Offsets that are this far apart and the same have no change between them."""
@@ -326,3 +329,35 @@ def _changes_of(clock: ZoneClock, year: int) -> tuple[Stretch, ...]:
             found.append(stretch)
         at = stretch.end
     return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def minutes_at_changes(zone: tzinfo) -> int:
+    """The minutes of the day, as bits, that a change of the clock of `zone` ever skipped or showed
+    twice, or ever will; a few around them, too. At other minutes a clock shows every day once.
+    """
+    first = datetime(1800, 1, 1, tzinfo=UTC)  # before the first change of any zone
+    # what follows are rules, whose changes come at the same time of the day each year
+    end = ORIGIN + SECOND * TABLES_END + _PROBE * 366
+    minutes = 0
+    for start, _ in _offset_changes(zone, first, end, _PROBE):
+        for at, offsets in _offset_changes(zone, start, start + _PROBE, _NARROW):
+            wall = (at - ORIGIN) // SECOND
+            low, high = wall + min(offsets), wall + _NARROW // SECOND + max(offsets)
+            span = (1 << min(high // 60 - low // 60 + 2, 1440)) - 1
+            span <<= (low // 60 - 1) % 1440
+            minutes |= span | span >> 1440
+    return minutes & (1 << 1440) - 1
+
+
+def _offset_changes(
+    zone: tzinfo, start: datetime, end: datetime, step: timedelta
+) -> list[tuple[datetime, tuple[int, int]]]:
+    """From `start` to `end`, the moments, `step` apart, after which the offset is not what it was
+    at them; with both offsets. Without a loop, for there are many steps."""
+    moments = [*map(start.__add__, map(step.__mul__, range((end - start) // step + 1)))]
+    offsets = [*map(methodcaller("utcoffset"), map(methodcaller("astimezone", zone), moments))]
+    return [
+        (moments[i], (offsets[i] // SECOND, offsets[i + 1] // SECOND))
+        for i in compress(range(len(offsets) - 1), map(ne, offsets, offsets[1:]))
+    ]

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from ._local import END, ORIGIN, Stretch, instants, load_zone, zone_clock
+from ._local import DAY, ORIGIN, SECOND, Stretch, clock_changes, instants, load_zone, zone_clock
 from .linting import Warning  # noqa: A004
 from .once import OnceSchedule
 
 YEARS = 12
 """How far changes of the clock are looked for; longer than any pause between leap years."""
 
-CORRECTION = timedelta(hours=3)
-"""Jumps from here on are corrections of a calendar, not a summer time."""
+CORRECTION = 3 * 3600
+"""Jumps of so many seconds or more are corrections of a calendar, not a summer time."""
 
 _DATES = 2
 
 
-def changes(timezone: str, after: datetime) -> Iterator[Stretch]:
+def summer_times(timezone: str, after: datetime) -> Iterator[Stretch]:
     """The stretches, from `after` on and for YEARS years, that begin with a change of the clock of
     `timezone`."""
-    clock = zone_clock(load_zone(timezone))
-    at = (after - ORIGIN) // timedelta(seconds=1)
-    end = min(at + YEARS * 366 * 86_400, END)
-    at = clock.stretch(at).end
-    while at < end:
-        stretch = clock.stretch(at)
-        jump = abs(stretch.offset - stretch.before)
-        if 0 < jump < CORRECTION.total_seconds():
-            yield stretch
-        at = stretch.end
+    start = (after - ORIGIN) // SECOND + 1
+    for change in clock_changes(zone_clock(load_zone(timezone)), start, start + YEARS * 366 * DAY):
+        if abs(change.offset - change.before) < CORRECTION:
+            yield change
 
 
 def clock_warnings(
@@ -50,7 +44,7 @@ def clock_warnings(
         return
     gaps: list[int] = []
     overlaps: list[int] = []
-    for stretch in changes(timezone, after):
+    for stretch in summer_times(timezone, after):
         if len(gaps) >= _DATES and len(overlaps) >= _DATES:
             break
         old, new = stretch.start + stretch.before, stretch.start + stretch.offset
@@ -97,6 +91,6 @@ def once_warnings(schedule: OnceSchedule) -> Iterator[Warning]:
 
 def _times(walls: list[int]) -> str:
     """ "02:30 on 2027-03-28 and 2028-03-26"."""
-    moments = [ORIGIN + timedelta(seconds=wall) for wall in walls[:_DATES]]
+    moments = [ORIGIN + SECOND * wall for wall in walls[:_DATES]]
     time = f"{moments[0]:%H:%M}"
     return f"{time} on " + " and ".join(str(moment.date()) for moment in moments)

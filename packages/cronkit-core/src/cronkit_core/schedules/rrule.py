@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from heapq import merge
 from itertools import islice
 from typing import Any, ClassVar, Literal
@@ -64,6 +64,7 @@ class RRuleSchedule(Schedule):
         "_dtstart",
         "_exdate",
         "_exdates",
+        "_exdays",
         "_exrules",
         "_exslots",
         "_exspans",
@@ -91,6 +92,7 @@ class RRuleSchedule(Schedule):
     _exslots: tuple[Slots, ...]
     _rdates: tuple[int, ...]
     _exdates: tuple[int, ...]
+    _exdays: tuple[date, ...]
     _exspans: tuple[tuple[int, int], ...]
     _plain: bool
     _covered: Exclusions | None
@@ -171,7 +173,9 @@ class RRuleSchedule(Schedule):
                 }
             )
         )
-        self._exspans = day_spans([d for d in exdates if not isinstance(d.value, datetime)], zone)
+        days = [item for item in exdates if not isinstance(item.value, datetime)]
+        self._exdays = tuple(sorted({item.value for item in days}))
+        self._exspans = day_spans(days, zone)
         kept = [r for r in self._rules if replace(r, count=None, until=None) not in self._exrules]
         self._slots = self._resolve(kept, zone)
         self._exslots = self._resolve(self._exrules, zone)
@@ -208,6 +212,26 @@ class RRuleSchedule(Schedule):
     def exrules(self) -> tuple[Rule, ...]:
         """The EXRULEs, as data."""
         return self._exrules
+
+    @property
+    def rdates(self) -> tuple[datetime, ...]:
+        """The instants that were added."""
+        return tuple(ORIGIN + timedelta(0, at) for at in self._rdates)
+
+    @property
+    def exdates(self) -> tuple[datetime, ...]:
+        """The instants that were taken out."""
+        return tuple(ORIGIN + timedelta(0, at) for at in self._exdates)
+
+    @property
+    def exdays(self) -> tuple[date, ...]:
+        """The local days that were taken out."""
+        return self._exdays
+
+    @property
+    def nonexistent(self) -> Literal["shift", "skip"]:
+        """What becomes of a wall time that the clock skips, with FREQ=DAILY and above."""
+        return self._nonexistent
 
     def next_after(self, after: datetime) -> datetime | None:
         found = self._next(floor(after, "after") + 1)
@@ -379,9 +403,9 @@ class RRuleSchedule(Schedule):
         return total
 
     def describe(self) -> str:
-        from .rrule_describe import describe
+        from .rrule_describe import describe_rrule
 
-        return describe(self)
+        return describe_rrule(self)
 
     def to_dict(self) -> dict[str, Any]:
         data: dict[str, Any] = {"rrule": self._text}

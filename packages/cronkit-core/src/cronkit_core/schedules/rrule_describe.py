@@ -8,11 +8,11 @@ from where it was not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import product
 from typing import TYPE_CHECKING
 
-from ._local import ORIGIN, load_zone
+from ._local import load_zone
 from .rrule_compile import EPOCH
 from .rrule_rule import Rule
 
@@ -60,7 +60,9 @@ def describe_rrule(schedule: RRuleSchedule) -> str:
     words = "; and ".join([*rules, *_dates("on", schedule.rdates, schedule)])
     words += "".join(f"; except {describe_rule(rule)}" for rule in schedule.exrules)
     days = [day.isoformat() for day in schedule.exdays]
-    taken = [*_dates("at", schedule.exdates, schedule), *([f"all day on {_some(days)}"] if days else [])]
+    taken = _dates("at", schedule.exdates, schedule)
+    if days:
+        taken.append(f"all day on {_some(days)}")
     words += "".join(f"; except {dates}" for dates in taken)
     words += f" ({schedule.timezone or 'UTC'})"
     if schedule.nonexistent == "skip" and not all(rule.sub_daily for rule in schedule.rules):
@@ -109,20 +111,24 @@ def _divides_day(rule: Rule) -> bool:
     return per_day % rule.interval == 0
 
 
+def _start(rule: Rule) -> datetime:
+    return rule.dtstart or EPOCH
+
+
 # Times of the day
 
 
 def _at(rule: Rule) -> str:
     """At what times of a day, in order."""
-    start = rule.dtstart or EPOCH
+    start = _start(rule)
     hours = rule.byhour or (start.hour,)
     minutes = rule.byminute or (start.minute,)
     seconds = rule.bysecond or (start.second,)
     if len(hours) * len(minutes) * len(seconds) <= _TIMES:
         return f"at {join([_time(*hms) for hms in product(hours, minutes, seconds)])}"
-    words = f"minute{_numbers(minutes)} of hour{_numbers(hours)}"
+    words = f"{_numbers('minute', minutes)} of {_numbers('hour', hours)}"
     if seconds != (0,):
-        words = f"second{_numbers(seconds)} of {words}"
+        words = f"{_numbers('second', seconds)} of {words}"
     return f"at {words}"
 
 
@@ -135,96 +141,99 @@ def _moment(moment: datetime) -> str:
 
 
 def _sub_daily(rule: Rule) -> str:
-    start = rule.dtstart or EPOCH
+    start = _start(rule)
     unit = _UNITS[rule.freq]
     words = f"every {unit}" if rule.interval == 1 else f"every {rule.interval} {unit}s"
     inside = []
     if rule.freq != "SECONDLY":
         seconds = rule.bysecond or (start.second,)
         if seconds != (0,):
-            inside.append(f"second{_numbers(seconds)}")
+            inside.append(_numbers("second", seconds))
     if rule.freq == "HOURLY":
         minutes = rule.byminute or (start.minute,)
         if minutes != (0,) or inside:
-            inside.append(f"minute{_numbers(minutes)}")
+            inside.append(_numbers("minute", minutes))
     if inside:
         words += f" at {' of '.join(inside)}"
     if rule.bysetpos:
-        words += f", of these {_positions(rule.bysetpos)} of each {unit},"
+        words += f" ({_positions(rule.bysetpos)} of these in the {unit})"
     limits = []
     if rule.freq == "SECONDLY" and rule.bysecond:
-        limits.append(f"second{_numbers(rule.bysecond)}")
+        limits.append(_numbers("second", rule.bysecond))
     if rule.freq != "HOURLY" and rule.byminute:
-        limits.append(f"minute{_numbers(rule.byminute)}")
-    if rule.byhour:
-        limits.append(f"hour{_numbers(rule.byhour)}")
+        limits.append(_numbers("minute", rule.byminute))
     if limits:
-        words += f" in {' of '.join(limits)}"
-    return words + _limits(rule)
+        words += ", but only in"
+        limits.extend(["every minute"] if rule.freq == "SECONDLY" and not rule.byminute else [])
+    if rule.byhour:
+        limits.append(_numbers("hour", rule.byhour))
+        if len(limits) == 1:
+            words += ", but only in" if unit == "hour" else " of"
+    elif limits:
+        limits.append("every hour")
+    if limits:
+        words += f" {' of '.join(limits)}"
+    phrases = _limiting(rule)
+    return words + (_together(phrases) if phrases else "") + _in_months(rule.bymonth)
 
 
-def _numbers(numbers: Sequence[int]) -> str:
-    return f" {numbers[0]}" if len(numbers) == 1 else f"s {join(spans(numbers, str))}"
+def _numbers(unit: str, numbers: Sequence[int]) -> str:
+    """ "minute 5", "the minutes 5 to 7 and 20"."""
+    if len(numbers) == 1:
+        return f"{unit} {numbers[0]}"
+    return f"the {unit}s {join(spans(numbers, str))}"
 
 
-# Days
+# Days. A phrase begins with "on", or is "Monday to Friday".
 
 
 def _daily(rule: Rule) -> str:
-    limits = _limits(rule)
+    phrases = _limiting(rule)
     if rule.interval > 1:
-        words = f" every {rule.interval} days"
-        return f"{words}, but only{limits.replace(',', '', 1)}" if limits else words
-    return limits if limits and not limits.startswith((" in ", " from ")) else f" every day{limits}"
+        phrases.insert(0, f"every {rule.interval} days")
+    words = _together(phrases or ["every day"])
+    return f"{words}{_in_months(rule.bymonth)}{_chosen(rule, 'day')}"
 
 
 def _weekly(rule: Rule) -> str:
-    weekdays = [weekday for _, weekday in rule.byday] or [(rule.dtstart or EPOCH).weekday()]
-    words = _on(_weekdays(weekdays))
+    words = _weekdays([weekday for _, weekday in rule.byday] or [_start(rule).weekday()])
     if rule.interval > 1:
         words += f" of every {nth(rule.interval)} week"
-    return f"{words}{_in_months(rule.bymonth)}{_set(rule, 'week')}"
+    return f"{_together([words])}{_in_months(rule.bymonth)}{_chosen(rule, 'week')}"
 
 
 def _monthly(rule: Rule) -> str:
-    numbers = rule.bymonthday or (() if rule.byday else ((rule.dtstart or EPOCH).day,))
-    period = "the month" if rule.interval == 1 else f"every {nth(rule.interval)} month"
-    words = ""
-    if rule.byday:
-        words = _on(_week_part(rule, period))
+    numbers = rule.bymonthday or (() if rule.byday else (_start(rule).day,))
+    every = "" if rule.interval == 1 else f" of every {nth(rule.interval)} month"
+    phrases = _weekday_phrases(rule.byday, "month")
     if numbers:
-        days = f"on {join(_days_of_month(numbers))} of {period}"
-        words = f"{words}, but only {days}" if words else f" {days}"
-    return f"{words}{_in_months(rule.bymonth)}{_set(rule, 'month')}"
+        phrases.append(f"on {join(_days_of_month(numbers))} of the month")
+    words = _together(phrases)
+    if every:
+        words = words.removesuffix(" of the month") + every
+    return f"{words}{_in_months(rule.bymonth)}{_chosen(rule, 'month')}"
 
 
 def _yearly(rule: Rule) -> str:
-    start = rule.dtstart or EPOCH
-    every = "" if rule.interval == 1 else f" of every {nth(rule.interval)} year"
-    parts = []
-    numbers, months = rule.bymonthday, rule.bymonth
-    weekdays = rule.byday
-    if not (rule.byyearday or rule.bymonthday or rule.byday):
+    numbers, months, byday = rule.bymonthday, rule.bymonth, rule.byday
+    if not (rule.byyearday or numbers or byday):
         if rule.byweekno:
-            weekdays = ((0, start.weekday()),)
+            byday = ((0, _start(rule).weekday()),)
         else:
-            numbers, months = (start.day,), rule.bymonth or (start.month,)
-    if weekdays:
-        period = "the month" if months else "the year"
-        parts.append(_on(_week_part(rule, period, weekdays)))
+            numbers, months = (_start(rule).day,), months or (_start(rule).month,)
+    phrases = _weekday_phrases(byday, "month" if rule.bymonth else "year")
     if rule.byweekno:
-        parts.append(f" in {join(_counted(rule.byweekno, 'week'))} of the year")
+        phrases.append(f"in {join(_counted(rule.byweekno, 'week'))} of the year")
     if numbers:
-        parts.append(f" on {join(_days_of_month(numbers))} of the month")
+        phrases.append(f"on {join(_days_of_month(numbers))} of the month")
     if rule.byyearday:
-        parts.append(f" on {join(_counted(rule.byyearday, 'day'))} of the year")
-    words = parts[0] + "".join(
-        part if part.startswith(" in ") else f", but only{part}" for part in parts[1:]
-    )
-    if numbers == parts or (len(parts) == 1 and numbers and len(months) <= 1 and months):
-        words = words.removesuffix("the month") + _MONTHS[months[0] - 1]
-        return f"{words}{every}{_set(rule, 'year')}"
-    return f"{words}{_in_months(months)}{every}{_set(rule, 'year')}"
+        phrases.append(f"on {join(_counted(rule.byyearday, 'day'))} of the year")
+    words, in_months = _together(phrases), _in_months(months)
+    if numbers and len(phrases) == 1 and in_months.startswith(" in "):
+        words, in_months = words.removesuffix("the month") + in_months[len(" in ") :], ""
+    if rule.interval > 1:
+        in_months += f" of every {nth(rule.interval)} year"
+    return f"{words}{in_months}{_chosen(rule, 'year')}"
 
 
 _DAYS: dict[str, Callable[[Rule], str]] = {
@@ -235,44 +244,43 @@ _DAYS: dict[str, Callable[[Rule], str]] = {
 }
 
 
-def _limits(rule: Rule) -> str:
-    """The days that parts which limit leave."""
-    words = _on(_weekdays([weekday for _, weekday in rule.byday])) if rule.byday else ""
-    for days in (
-        f"{join(_days_of_month(rule.bymonthday))} of the month" if rule.bymonthday else "",
-        f"{join(_counted(rule.byyearday, 'day'))} of the year" if rule.byyearday else "",
-    ):
-        if days:
-            words = f"{words}, but only on {days}" if words else f" on {days}"
-    return words + _in_months(rule.bymonth)
+def _together(phrases: Sequence[str]) -> str:
+    """What all of `phrases` name."""
+    comma = "," if phrases[0][0].isupper() else ""
+    return f"{comma} {', but only '.join(phrases)}"
 
 
-def _on(days: str) -> str:
-    """With a day's name in the plural "on" goes, with "Monday to Friday" a comma."""
-    return f", {days}" if " to " in days.split(" of ")[0] and not days.startswith("the ") else f" on {days}"
+def _limiting(rule: Rule) -> list[str]:
+    """The days that parts which limit leave, without the months."""
+    phrases = _weekday_phrases(rule.byday, "")
+    if rule.bymonthday:
+        phrases.append(f"on {join(_days_of_month(rule.bymonthday))} of the month")
+    if rule.byyearday:
+        phrases.append(f"on {join(_counted(rule.byyearday, 'day'))} of the year")
+    return phrases
 
 
 def _weekdays(weekdays: Sequence[int]) -> str:
     days = sorted(set(weekdays))
     if 2 < len(days) < 7 and days[-1] - days[0] == len(days) - 1:
         return f"{_WEEKDAYS[days[0]]} to {_WEEKDAYS[days[-1]]}"
-    return join([f"{_WEEKDAYS[day]}s" for day in days])
+    return f"on {join([f'{_WEEKDAYS[day]}s' for day in days])}"
 
 
-def _week_part(
-    rule: Rule, period: str, byday: Sequence[tuple[int, int]] | None = None
-) -> str:
-    """The days of BYDAY, numbered ones within `period`."""
-    byday = rule.byday if byday is None else byday
+def _weekday_phrases(byday: Sequence[tuple[int, int]], period: str) -> list[str]:
+    """The days of BYDAY, numbered ones within `period`: one phrase, or none."""
+    if not byday:
+        return []
     plain = [weekday for number, weekday in byday if not number]
     numbered = [
         f"the {_place(number)} {_WEEKDAYS[weekday]}"
-        for number, weekday in sorted(byday, key=lambda pair: (pair[0] < 0, *pair))
+        for number, weekday in sorted(byday, key=lambda pair: (pair[0] < 0, pair))
         if number
     ]
     if not numbered:
-        return f"{_weekdays(plain)} of {period}" if rule.interval > 1 else _weekdays(plain)
-    return f"{join([*(f'{_WEEKDAYS[day]}s' for day in plain), *numbered])} of {period}"
+        return [_weekdays(plain)]
+    days = [*(f"{_WEEKDAYS[day]}s" for day in plain), *numbered]
+    return [f"on {join(days)} of the {period}"]
 
 
 def _days_of_month(numbers: Sequence[int]) -> list[str]:
@@ -302,8 +310,11 @@ def _in_months(months: Sequence[int]) -> str:
     return f" in {join([_MONTHS[m - 1] for m in months])}"
 
 
-def _set(rule: Rule, period: str) -> str:
-    return f", of these {_positions(rule.bysetpos)} of the {period}" if rule.bysetpos else ""
+def _chosen(rule: Rule, period: str) -> str:
+    """What BYSETPOS leaves."""
+    if not rule.bysetpos:
+        return ""
+    return f", of these {_positions(rule.bysetpos)} of the {period}"
 
 
 def _positions(positions: Sequence[int]) -> str:

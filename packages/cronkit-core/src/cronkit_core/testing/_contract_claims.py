@@ -158,10 +158,10 @@ class ClaimContract:
     async def test_the_order_is_priority_then_pending_then_time_then_id(
         self, storage: Storage
     ) -> None:
+        await save(storage, made("z", next_run_at=at(3)))
         await save(
             storage,
             made("low", priority=-1, next_run_at=at(1)),
-            made("z", next_run_at=at(3)),
             made("a", next_run_at=at(3)),
             made("m", next_run_at=at(2)),
             made("high", priority=9, next_run_at=at(5)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ..runs import Reason, Status, Trigger
 from ..storage.base import (
@@ -61,7 +62,11 @@ class FinishContract:
 
     async def test_an_error_is_recorded(self, storage: Storage) -> None:
         run, task_id = await started(storage, failures=1)
-        texts = {"error_type": "ValueError", "error_message": "no", "error_traceback": "x" * 60_000}
+        texts: dict[str, Any] = {
+            "error_type": "ValueError",
+            "error_message": "no",
+            "error_traceback": "x" * 60_000,
+        }
         assert await storage.finish([replace(failure(run, task_id), **texts)], at(6)) == []
         ended = await run_of(storage, run.id)
         assert (ended.status, ended.reason) == (Status.ERROR, Reason.EXCEPTION)

@@ -12,7 +12,7 @@ stands for is a hash), RSCALE with SKIP, calendar expressions and the croniter d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from heapq import merge
 from itertools import groupby
@@ -146,32 +146,48 @@ def _dict(
         return (slot for slot, _ in groupby(merge(*parts)))
     if "schedule" in spec:
         slots = reference_slots(spec["schedule"], timezone, start, end, anchor=anchor)
-        excluded = spec.get("except", ())
-        return (s for s in slots if not any(_hits(e, timezone, s, anchor) for e in excluded))
+        return _without(slots, spec.get("except", ()), timezone, start, end, anchor)
     raise ValueError(f"the oracle does not read {spec!r}")
 
 
-def _hits(excluded: Any, timezone: str | None, slot: datetime, anchor: datetime) -> bool:
-    """Whether `excluded`, a date, a range or a schedule, holds the instant `slot`."""
+def _without(
+    slots: Iterator[datetime],
+    excluded: Sequence[Any],
+    timezone: str | None,
+    start: datetime,
+    end: datetime,
+    anchor: datetime,
+) -> Iterator[datetime]:
+    """`slots` without those that a date, a range or a schedule in `excluded` holds."""
     zone = ZoneInfo(timezone or "UTC")
+    spans = [item for item in excluded if _is_span(item)]
+    schedules = [item for item in excluded if not _is_span(item)]
+    out = merge(*(reference_slots(s, timezone, start, end, anchor=anchor) for s in schedules))
+    taken = next(out, None)
+    for slot in slots:
+        while taken is not None and taken < slot:
+            taken = next(out, None)
+        if slot != taken and not any(_spans(span, slot, zone) for span in spans):
+            yield slot
+
+
+def _is_span(item: Any) -> bool:
+    return (isinstance(item, str) and _DATE.fullmatch(item) is not None) or (
+        isinstance(item, Mapping) and "from" in item
+    )
+
+
+def _spans(span: Any, slot: datetime, zone: tzinfo) -> bool:
+    """Whether a date, or a range of dates or moments with both ends, holds `slot`."""
+    first, last = (span, span) if isinstance(span, str) else (span["from"], span["to"])
     today = show(slot, zone).date()
-    if isinstance(excluded, str) and _DATE.fullmatch(excluded):
-        return today == date.fromisoformat(excluded)
-    if isinstance(excluded, Mapping) and "from" in excluded:
-        first, last = excluded["from"], excluded["to"]
-        begun = (
-            today >= date.fromisoformat(first)
-            if _DATE.fullmatch(first)
-            else slot >= _moment(first, zone)
-        )
-        over = (
-            today > date.fromisoformat(last)
-            if _DATE.fullmatch(last)
-            else slot > _moment(last, zone)
-        )
-        return begun and not over
-    before = slot - timedelta(microseconds=1)
-    return slot in reference_slots(excluded, timezone, before, slot, anchor=anchor)
+    begun = (
+        today >= date.fromisoformat(first)
+        if _DATE.fullmatch(first)
+        else slot >= _moment(first, zone)
+    )
+    over = today > date.fromisoformat(last) if _DATE.fullmatch(last) else slot > _moment(last, zone)
+    return begun and not over
 
 
 def _text(

@@ -12,6 +12,7 @@ start of the year 2000.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -342,23 +343,30 @@ def _stamp(wall: datetime) -> str:
 # Intervals and whole specs
 
 
-def intervals() -> SearchStrategy[Any]:
-    """Specs of intervals: seconds as int or float, timedeltas, and durations as text."""
-    seconds = st.integers(1, 400_000)
+def intervals(shortest: timedelta = timedelta(milliseconds=10)) -> SearchStrategy[Any]:
+    """Specs of intervals from `shortest` (an hour at most) on: seconds as int or float, timedeltas,
+    and durations as text. ValueError for a longer `shortest`."""
+    if shortest > timedelta(hours=1):
+        raise ValueError(f"intervals from {shortest} on: the shortest is an hour at most")
+    least = shortest.total_seconds()
+    whole = st.integers(max(1, math.ceil(least)), 400_000)
+    hundredths = st.integers(math.ceil(least * 100), math.ceil(least * 100) + 10_000)
     return st.one_of(
-        st.sampled_from((60, 300, 3600, 86_400)),
-        seconds,
-        st.integers(1, 10_000).map(lambda n: n / 100),
-        st.timedeltas(timedelta(milliseconds=10), timedelta(days=40)),
-        st.tuples(st.integers(1, 99), st.sampled_from("smhdw")).map(lambda nu: f"{nu[0]}{nu[1]}"),
+        whole,
+        st.sampled_from((300, 3600, 86_400)).filter(lambda seconds: seconds >= least),
+        hundredths.map(lambda n: n / 100),
+        st.timedeltas(shortest, timedelta(days=40)),
+        st.tuples(st.integers(1, 99), st.sampled_from("hdw")).map(lambda nu: f"{nu[0]}{nu[1]}"),
         st.tuples(st.integers(1, 9), st.integers(1, 59)).map(lambda hm: f"{hm[0]}h{hm[1]}m"),
-        seconds.map("PT{}S".format),
+        whole.map("{}s".format),
+        whole.map("PT{}S".format),
     )
 
 
 def schedules(*, nested: bool = True) -> SearchStrategy[Any]:
     """Specs for `parse_schedule`: cron, RRULE, intervals, one moment; where `nested`, unions,
-    exclusions and bounds of these, too."""
+    exclusions and bounds of these, too. Their intervals are of 30 seconds and more, for the sake of
+    those who walk through the slots."""
     single: SearchStrategy[Any] = st.one_of(cron_expressions(), _cron_dicts(), rrules(), _others())
     if not nested:
         return single
@@ -377,7 +385,8 @@ def _cron_dicts(draw: DrawFn) -> dict[str, Any]:
 def _others() -> SearchStrategy[Any]:
     walls = st.datetimes(_FIRST, _LAST)
     once = walls.map(lambda d: {"at": d.replace(microsecond=0).isoformat()})
-    return st.one_of(intervals(), intervals().map(lambda every: {"interval": every}), once)
+    every = intervals(timedelta(seconds=30))
+    return st.one_of(every, every.map(lambda length: {"interval": length}), once)
 
 
 def _combined(parts: SearchStrategy[Any]) -> SearchStrategy[Any]:

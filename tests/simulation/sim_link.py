@@ -1,0 +1,217 @@
+"""The way from a process to the storage: it takes time, it fails, and what fails may have happened.
+
+Every call is one transaction, done at one moment in the name of the world; what it changed is
+shown to an observer at that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partialmethod
+from random import Random
+from typing import Any
+
+from sim_loop import Process, SimLoop
+
+from cronkit_core import StorageError
+
+WRITES = frozenset({"save_tasks", "remove_tasks", "claim", "finish", "enqueue", "cancel", "prune"})
+READS = frozenset({"tasks", "runs", "skips", "counts", "names_with_history", "wake"})
+METHODS = WRITES | READS | {"renew"}
+# Where `now` stands among the positional arguments.
+NOW = {
+    "save_tasks": 1,
+    "remove_tasks": 1,
+    "wake": 0,
+    "claim": 1,
+    "finish": 1,
+    "renew": 1,
+    "enqueue": 1,
+    "cancel": 1,
+}
+
+
+@dataclass(slots=True)
+class CallFault:
+    """What goes wrong with the next calls of one process."""
+
+    what: str
+    methods: str
+    skip: int
+    count: int
+    seconds: float
+    down: float
+
+    def hits(self, method: str) -> bool:
+        """Whether it is this call's turn."""
+        fits = self.methods in ("any", method) or (self.methods == "write" and method in WRITES)
+        if not fits or self.count <= 0:
+            return False
+        if self.skip > 0:
+            self.skip -= 1
+            return False
+        self.count -= 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A transaction that the storage has done, and who asked for it."""
+
+    method: str
+    node: str
+    owner: str
+    now: datetime | None
+    """The time that decided, for those that take one."""
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+    result: Any
+
+
+Observe = Callable[[Call], None]
+
+
+class Server:
+    """The storage itself, as all links share it."""
+
+    def __init__(
+        self,
+        loop: SimLoop,
+        storage: Any,
+        observe: Observe,
+        *,
+        latency: float,
+        now: Callable[[], datetime] | None,
+        outlives: bool,
+        seed: int,
+    ) -> None:
+        self.loop = loop
+        self.storage = storage
+        self.observe = observe
+        self.latency = latency
+        self.now = now
+        """The clock that decides what is due, where that is the storage's."""
+        self.outlives = outlives
+        """Whether what a process has sent is done even if the process dies or stalls meanwhile."""
+        self.seed = seed
+
+    def do(self, link: Link, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """One transaction, now."""
+        now: datetime | None = None
+        if (i := NOW.get(method)) is not None:
+            now = args[i]
+            if self.now is not None:
+                args, options = _at(self.now(), now, args, i)[0], options
+                now = args[i]
+        result = _finished(getattr(self.storage, method)(*args, **options))
+        if method not in READS:
+            self.observe(Call(method, link.node, link.owner(), now, args, options, result))
+        return result
+
+
+class Link:
+    """One process's storage. It has the interface of one."""
+
+    precision = timedelta(microseconds=1)
+
+    def __init__(
+        self,
+        server: Server,
+        process: Process,
+        node: str,
+        generation: int,
+        owner: Callable[[], str],
+        die: Callable[[float], None],
+        disturbed: Callable[[str, float], None],
+    ) -> None:
+        self.node = node
+        self.owner = owner
+        self.faults: list[CallFault] = []
+        self._server = server
+        self._process = process
+        self._die = die
+        self._disturbed = disturbed
+        self._random = Random(f"link {server.seed} {node} {generation}")
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        pass
+
+    async def _call(self, method: str, *args: Any, **options: Any) -> Any:
+        server, loop = self._server, self._server.loop
+        there = self._random.random() ** 3 * server.latency
+        back = self._random.random() ** 3 * server.latency
+        fault = next((f for f in self.faults if f.hits(method)), None)
+        what = None if fault is None else fault.what
+        if fault is not None:
+            self._disturbed(f"{what} {method}", fault.seconds)
+            if what == "late":
+                there += fault.seconds
+            elif what == "late answer":
+                back += fault.seconds
+        answer: asyncio.Future[Any] = loop.create_future()
+
+        def commit() -> None:
+            if what == "kill before":
+                self._die(fault.down if fault else 0.0)
+                return
+            if what == "before":
+                result: Any = StorageError(f"{method} failed, and nothing was done")
+            else:
+                try:
+                    result = server.do(self, method, args, options)
+                except StorageError as error:
+                    result = error
+                if what == "after":
+                    result = StorageError(f"{method} failed, after it was done")
+            if what == "kill after":
+                self._die(fault.down if fault else 0.0)
+                return
+            loop.at(back, deliver, result)
+
+        def deliver(result: Any) -> None:
+            if answer.done():  # the caller was cancelled
+                return
+            if isinstance(result, StorageError):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)
+
+        if server.outlives:
+            loop.at(there, commit)
+        else:
+            loop.call_later(there, commit, context=self._process.context)
+        return await answer
+
+
+for _name in METHODS:
+    setattr(Link, _name, partialmethod(Link._call, _name))
+
+
+def _at(
+    now: datetime, asked: datetime, args: tuple[Any, ...], i: int
+) -> tuple[tuple[Any, ...], datetime]:
+    """The arguments with the storage's time in place of the caller's."""
+    changed = list(args)
+    changed[i] = now
+    if isinstance(args[0], list) and args[0] and getattr(args[0][0], "due_at", None) == asked:
+        changed[0] = [replace(new, due_at=now) for new in args[0]]
+    return tuple(changed), now
+
+
+def _finished(coroutine: Any) -> Any:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    coroutine.close()
+    raise AssertionError("the storage waited for something in the middle of a transaction")

@@ -1,0 +1,176 @@
+"""An event loop whose time is virtual, and processes on it that can be killed, stalled and suspended
+between any two of their steps.
+
+A process is a context: whatever is started in it, and whatever that starts, belongs to it. The loop
+looks at the context of each step before it takes it. So a killed process does nothing more, not even
+its `finally` blocks, as after SIGKILL; a stalled one does all of it later, as after SIGSTOP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context, ContextVar, copy_context
+from heapq import heapify, heappop
+from typing import Any
+
+# More steps than this without any time passing is a loop that spins.
+MOST_STEPS_AT_ONCE = 50_000
+
+_process: ContextVar[Process | None] = ContextVar("simulated_process", default=None)
+
+
+class Spins(Exception):
+    """Somebody goes on and on while no time passes."""
+
+
+class Process:
+    """What a kill ends."""
+
+    def __init__(self, loop: SimLoop) -> None:
+        self.loop = loop
+        self.alive = True
+        self.stalled = False
+        self.slept = 0.0
+        """How many seconds it was suspended: its monotonic clock did not count them."""
+        self.steps_left: int | None = None
+        """After so many more steps, `on_last_step` is called."""
+        self.on_last_step: Callable[[], None] = self.kill
+        self.works: list[asyncio.Task[Any]] = []
+        self._backlog: list[asyncio.Handle] = []
+        self.context = copy_context()
+        self.context.run(_process.set, self)
+
+    def call(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """Call `fn` as a part of this process."""
+        return self.context.run(fn, *args)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Begin `work` as a part of this process."""
+        task: asyncio.Task[Any] = self.call(self.loop.create_task, work)
+        return task
+
+    def kill(self) -> None:
+        """Do nothing more, ever."""
+        self.alive = False
+        self._backlog.clear()
+
+    def stall(self) -> None:
+        """Do nothing until `go_on`."""
+        self.stalled = True
+
+    def go_on(self, slept: float = 0.0) -> None:
+        """Do what was to be done meanwhile. When the process slept, its timers stood still too."""
+        self.stalled = False
+        if slept:
+            self.slept += slept
+            self.loop.delay_timers(self, slept)
+        self.loop.resume(self._backlog)
+        self._backlog = []
+
+    def admits(self, handle: asyncio.Handle) -> bool:
+        """Whether the process takes this step now."""
+        if not self.alive:
+            return False
+        if self.stalled:
+            self._backlog.append(handle)
+            return False
+        if self.steps_left is not None:
+            self.steps_left -= 1
+            if self.steps_left < 0:
+                self.steps_left = None
+                self.on_last_step()
+                return self.admits(handle)
+        return True
+
+
+class SimLoop(asyncio.BaseEventLoop):
+    """Time passes when there is nothing else to do, and then at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seconds = 0.0
+        self._steps_at_once = 0
+        self.steps = 0
+        """How many steps were taken in all."""
+        self.world = copy_context()
+        """What belongs to no process."""
+        self.world.run(_process.set, None)
+        self.accidents: list[str] = []
+        """What asyncio had to report: exceptions that nobody retrieved, and the like."""
+        self.set_exception_handler(self._note)
+        self._works: list[asyncio.Task[Any]] = []
+
+    def time(self) -> float:
+        return self._seconds
+
+    def at(self, seconds: float, fn: Callable[..., None], *args: Any) -> None:
+        """Call `fn` in so many seconds, as the world."""
+        self.call_later(seconds, fn, *args, context=self.world)
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = super().create_task(coro, **options)
+        self._works.append(task)
+        process = _process.get()
+        if process is not None:
+            process.works.append(task)
+        return task
+
+    def resume(self, handles: list[asyncio.Handle]) -> None:
+        self._ready.extend(handles)
+
+    def delay_timers(self, process: Process, seconds: float) -> None:
+        for timer in self._scheduled:
+            if timer._context.get(_process) is process:
+                timer._when += seconds
+        heapify(self._scheduled)
+
+    def dispose(self) -> None:
+        """Throw away what has not ended, without letting any of it run on."""
+        for task in self._works:
+            if not task.done():
+                task._log_destroy_pending = False
+                coro = task.get_coro()
+                for _ in range(10):  # each `finally` that awaits has to be left, too
+                    with suppress(BaseException):
+                        coro.close()
+                        break
+        self._works.clear()
+        self.close()
+
+    def _run_once(self) -> None:
+        timers, ready = self._scheduled, self._ready
+        while timers and timers[0]._cancelled:
+            heappop(timers)._scheduled = False
+        if ready:
+            self._steps_at_once += len(ready)
+            if self._steps_at_once > MOST_STEPS_AT_ONCE:
+                raise Spins(f"{self._steps_at_once} steps at {self._seconds:.3f} s, the next: {ready[0]}")
+        else:
+            if not timers:
+                raise Spins("nothing is to come")
+            self._seconds = max(self._seconds, timers[0]._when)
+            self._steps_at_once = 0
+        while timers and timers[0]._when <= self._seconds:
+            timer = heappop(timers)
+            timer._scheduled = False
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            process = handle._context.get(_process)
+            if process is None or process.admits(handle):
+                self.steps += 1
+                handle._run()
+
+    def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.accidents.append(f"{context.get('message')}: {error!r}")
+
+
+def run_in_world(loop: SimLoop, work: Coroutine[Any, Any, Any]) -> Any:
+    """Run `work`, as the world, to its end."""
+    context: Context = loop.world
+    return loop.run_until_complete(loop.create_task(work, context=context))
