@@ -142,7 +142,7 @@ MISTAKES_OF_TASKS = [
     ("schedule: 3h later", "schedule: "),
     ("schedule: null", "schedule: None is no schedule"),
     ("schedule: {cron: '0 3 * * *', timezone: Nowhere/At}", "schedule: unknown timezone"),
-    ("schedule: '0 0 30 2 *'", ""),
+    ("schedule: '0 0 30 2 *'", "schedule: names no day: 30 February"),
     ("timezone: Europe/Berlim", "timezone: unknown timezone 'Europe/Berlim': did you mean"),
     ("timezone: 3", "timezone: bad timezone 3: an IANA name"),
     ("config: [1]", "config: config must be a dict"),

@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
+from cronkit_core.definition import decode
 from cronkit_core.runs import Reason
+from cronkit_core.storage.base import TaskQuery
 from cronkit_core.storage.sqlite_base import run_program
+from cronkit_core.storage.sqlite_programs import Programs
+from cronkit_core.tasks import following
 from cronkit_core.testing.virtual import VirtualClock, run_until
-from datasette_cron.migrations import bring_up_to_date
+from datasette_cron.migrations import PREFIX, bring_up_to_date
 from datasette_cron.scheduler import Scheduler
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -252,6 +256,29 @@ def test_no_row_keeps_datasette_from_starting(
     [(broken,)] = old_tables.execute("SELECT broken FROM datasette_cron_tasks").fetchall()
     assert (broken is None) == (said is None)
     assert said is None or said in broken
+
+
+@pytest.mark.parametrize(
+    ("next_run_at", "then"),
+    [
+        ("2026-01-02T00:00:25", "2026-01-03T00:00"),
+        ("2026-01-02T11:00:00", "2026-01-03T00:00"),
+        ("2026-01-02T13:00:00", "2026-01-04T00:00"),
+        ("2026-01-02T23:59:50", "2026-01-04T00:00"),
+    ],
+)
+def test_a_drifted_interval_comes_back_into_step(
+    old_tables: sqlite3.Connection, next_run_at: str, then: str
+) -> None:
+    """The alpha's daily task drifted, ours counts from its creation at midnight: the kept run is
+    never followed by another within half an interval."""
+    add_old_task(old_tables, schedule_config='{"seconds": 86400}', next_run_at=next_run_at)
+    run_program(old_tables, bring_up_to_date("here", AFTER_THE_KILL))
+    [record] = run_program(old_tables, Programs(PREFIX).tasks(TaskQuery()))
+    assert record.next_run_at is not None
+    assert f"{record.next_run_at:%Y-%m-%dT%H:%M:%S}" == next_run_at
+    slot = following(decode(record), record.next_run_at)
+    assert f"{slot:%Y-%m-%dT%H:%M}" == then
 
 
 def test_odd_runs_are_kept(old_tables: sqlite3.Connection) -> None:

@@ -224,6 +224,7 @@ def alerts_deliver(site: Site) -> str:
     check(f"the destination got {messages}", messages == ["1 new rows in events"])
     page = site.status(f"/-/data/datasette-alerts/alerts/{alert_id}")
     check("the alert's page answers", page == 200)
+    check("our page of its task does", site.status(f"/-/cron/alerts:cursor:{alert_id}") == 200)
     return alert_id
 
 

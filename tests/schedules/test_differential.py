@@ -285,6 +285,11 @@ def dateutil_errs(text: str) -> bool:
         0 < len(numbered) < len(days)
         # Without BYDAY it takes every day of the week, not that of DTSTART.
         or ("BYWEEKNO" in text and not days)
+        # The days of week 1 that lie in December are to it of the year before, and so is the week
+        # that BYSETPOS chooses from; written as week -52 or -53 they are lost.
+        or ("BYWEEKNO" in text and re.search("INTERVAL|BYSETPOS|-5[23]", text) is not None)
+        # The first week begins with DTSTART to it, so that BYSETPOS chooses among fewer days.
+        or ("FREQ=WEEKLY" in text and "BYSETPOS" in text)
     )
 
 

@@ -1,10 +1,11 @@
 """900 rules with what libical names for them, resolved as RFC 5545 section 3.3.5 says; dateutil
-agrees with each. Two wall times that mean one instant are listed twice there, and are one slot here.
+agrees with each. Two wall times that mean one instant are listed twice there, and are one slot
+here.
 
-Sub-daily rules differ where a rule's wall time is shown twice or not at all: libical takes the first
-pass and moves the others, we take both passes and make nothing up. Those wall times, and no others,
-are left out on both sides; and since COUNT then is spent on others, lines with COUNT that have such
-a wall time are compared as far as both go.
+Sub-daily rules differ where a rule's wall time is shown twice or not at all: libical takes the
+first pass and moves the others, we take both passes and make nothing up. Those wall times, and no
+others, are left out on both sides; and since COUNT then is spent on others, lines with COUNT that
+have such a wall time are compared as far as both go.
 """
 
 import json

@@ -11,7 +11,7 @@ from cronkit_core.schedules.rrule import RRuleSchedule
 NEW_YORK = ZoneInfo("America/New_York")
 FIRST = datetime.min.replace(tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)
-MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
 def days(*years: str) -> list[datetime]:
@@ -23,8 +23,10 @@ def days(*years: str) -> list[datetime]:
             name, *numbers = month.split()
             for number in numbers:
                 first, _, last = number.partition("-")
-                for day in range(int(first), int(last or first) + 1):
-                    found.append(datetime(int(year), MONTHS.index(name) + 1, day, 9))
+                found += [
+                    datetime(int(year), MONTHS.index(name) + 1, day, 9)
+                    for day in range(int(first), int(last or first) + 1)
+                ]
     return found
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from sim_link import Call
 from sim_storage import View
@@ -147,8 +147,7 @@ def _new_skips(before: list[Skip], after: list[Skip]) -> Iterator[tuple[Skip | N
     """Skips that were added, and those that were extended, with what they were before."""
     if len(before) == len(after) and all(a is b for a, b in zip(before, after, strict=True)):
         return
-    known: dict[Any, Skip] = {(s.task_name, s.first_slot, s.reason, s.run_id): s for s in before}
-    had = set(before)
-    for skip in after:
-        if skip not in had:
-            yield known.get((skip.task_name, skip.first_slot, skip.reason, skip.run_id)), skip
+    known = {(s.task_name, s.reason, s.run_id): s for s in before if s.run_id is not None}
+    for skip, times in (Counter(after) - Counter(before)).items():
+        for _ in range(times):
+            yield known.get((skip.task_name, skip.reason, skip.run_id)), skip

@@ -146,7 +146,9 @@ class SimLoop(asyncio.BaseEventLoop):
         if ready:
             self._steps_at_once += len(ready)
             if self._steps_at_once > MOST_STEPS_AT_ONCE:
-                raise Spins(f"{self._steps_at_once} steps at {self._seconds:.3f} s, the next: {ready[0]}")
+                raise Spins(
+                    f"{self._steps_at_once} steps at {self._seconds:.3f} s, the next: {ready[0]}"
+                )
         else:
             if not timers:
                 raise Spins("nothing is to come")

@@ -113,9 +113,7 @@ class Scenario:
         return replace(self, kept=kept, steps=tuple(by_number[i] for i in kept))
 
     def with_nodes(self, nodes: int) -> Scenario:
-        kept = tuple(
-            i for i, step in zip(self.kept, self.steps, strict=True) if step.node < nodes
-        )
+        kept = tuple(i for i, step in zip(self.kept, self.steps, strict=True) if step.node < nodes)
         return replace(self.only(kept), nodes=nodes)
 
     def __str__(self) -> str:
@@ -297,7 +295,9 @@ class _Drawer:
                 "what": rng.choice(
                     ("before", "after", "after", "late", "late answer", "kill before", "kill after")
                 ),
-                "methods": rng.choice(("claim", "finish", "renew", "wake", "write", "write", "any")),
+                "methods": rng.choice(
+                    ("claim", "finish", "renew", "wake", "write", "write", "any")
+                ),
                 "skip": rng.choice((0, 0, 1, 2, 5)),
                 "count": rng.choice((1, 1, 2, 6)),
                 "seconds": rng.choice((1, 8, 18, 40)) * unit,

@@ -110,17 +110,23 @@ class SQLiteView:
         self._connection = storage.connection
 
     def _select(self, columns: Iterable[str], rest: str) -> list[Any]:
-        return self._connection.execute(f"SELECT {', '.join(columns)} FROM cronkit_{rest}").fetchall()
+        return self._connection.execute(
+            f"SELECT {', '.join(columns)} FROM cronkit_{rest}"
+        ).fetchall()
 
     def tasks(self) -> dict[str, TaskRecord]:
         return {t.name: t for t in map(rows.task_record, self._select(TASK_COLUMNS, "tasks"))}
 
     def runs_after(self, run_id: int) -> list[Run]:
-        return [rows.run(r) for r in self._select(RUN_COLUMNS, f"runs WHERE id > {run_id} ORDER BY id")]
+        return [
+            rows.run(r) for r in self._select(RUN_COLUMNS, f"runs WHERE id > {run_id} ORDER BY id")
+        ]
 
     def runs(self, ids: Iterable[int]) -> dict[int, Run]:
         wanted = ", ".join(map(str, ids))
-        return {r[0]: rows.run(r) for r in self._select(RUN_COLUMNS, f"runs WHERE id IN ({wanted})")}
+        return {
+            r[0]: rows.run(r) for r in self._select(RUN_COLUMNS, f"runs WHERE id IN ({wanted})")
+        }
 
     def task_id_of(self, run_id: int) -> int:
         return self._select(["task_id"], f"runs WHERE id = {run_id}")[0][0]

@@ -7,13 +7,21 @@ since the contract promises no values of them.
 """
 
 import asyncio
+import itertools
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from cronkit_core import (
     MemoryStorage,
@@ -305,10 +313,6 @@ class Agreement(RuleBasedStateMachine):
 
 @pytest.mark.postgres
 def test_the_backends_agree(postgres, postgres_schema, tmp_path):
-    import itertools
-
-    from hypothesis.stateful import run_state_machine_as_test
-
     durable = PostgresStorage(postgres.dsn, schema=postgres_schema, clock="caller")
     number = itertools.count()
 

@@ -94,6 +94,7 @@ class Scheduler(RunOperations):
         self._engine: Engine | None = None
         self._work: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._starting = False
         self._opened = False
         self._opening = asyncio.Lock()
 
@@ -149,6 +150,7 @@ class Scheduler(RunOperations):
                 self.settings,
                 make_telemetry(),
             )
+            self._starting = True
             self._work = asyncio.get_running_loop().create_task(
                 self._run(self._engine), name="cronkit-scheduler"
             )
@@ -163,8 +165,11 @@ class Scheduler(RunOperations):
                 failures += 1
                 seconds = min(0.1 * 2**failures, 10.0)
                 logger.exception("the storage cannot be opened, trying again in %g s", seconds)
+                self._starting = False
                 await self.clock.sleep(seconds)
+                self._starting = True
         with captured_logging():
+            self._starting = False
             await engine.run()
 
     async def stop(self, grace: float | None = None) -> None:
@@ -186,7 +191,7 @@ class Scheduler(RunOperations):
 
     async def _stop(self, grace: float) -> None:
         over = asyncio.Event()
-        self.clock.wind_up(over, lambda: self._engine is None or self._engine.idle)
+        self.clock.wind_up(over, lambda: self.idle)
         try:
             await self._stop_engine(grace)
             await self.events.drain(self.clock, STOP_GRACE)
@@ -255,6 +260,11 @@ class Scheduler(RunOperations):
         """Have the loop look for due work now."""
         if self._engine is not None:
             self._engine.wake()
+
+    @property
+    def idle(self) -> bool:
+        """Whether this does nothing but wait for the clock, for handlers, or for a call."""
+        return not self._starting and (self._engine is None or self._engine.idle)
 
     @property
     def engine(self) -> Engine | None:

@@ -11,6 +11,7 @@ from datasette.plugins import pm
 from pluggy import HookimplMarker
 
 from . import hookspecs
+from .events import EVENTS, CronEvent
 from .lifecycle import configure, make_scheduler, prepare_database, start, stop
 from .permissions import ACCESS, menu
 from .routes import all_routes
@@ -37,6 +38,11 @@ def startup(datasette: Any) -> Generator[None, list[Any], list[Any]]:
 @hookimpl
 def shutdown(datasette: Any) -> Any:
     return stop(datasette)
+
+
+@hookimpl
+def register_events() -> tuple[type[CronEvent], ...]:
+    return EVENTS
 
 
 @hookimpl

@@ -18,7 +18,7 @@ from cronkit_core import current_run
 from cronkit_core.errors import InvalidTask
 
 from .checks import Check, checked, required, text, whole
-from .requirements import Actor
+from .requirements import Actor, require
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
@@ -36,7 +36,7 @@ def file_name(key: str, value: object) -> str:
     name = text(key, value)
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.~+-]{0,99}", name):
         raise InvalidTask(
-            f"bad {key} {name!r:.80}: up to 100 letters and digits, and after the first, any of _.~+-"
+            f"bad {key} {name!r:.80}: up to 100 letters and digits, after the first any of _.~+-"
         )
     return name
 
@@ -75,11 +75,8 @@ class Snapshot:
         """The actor must be allowed to download the database. Raises Forbidden."""
         data = checked(config, CHECKS, WHAT)
         required(data, "database", WHAT)
-        await datasette.ensure_permission(
-            action="view-database-download",
-            resource=DatabaseResource(data["database"]),
-            actor=actor,
-        )
+        resource = DatabaseResource(data["database"])
+        await require(datasette, actor, "view-database-download", resource)
 
     def _read(
         self, datasette: Datasette, config: Mapping[str, Any]

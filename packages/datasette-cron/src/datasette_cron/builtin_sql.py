@@ -20,7 +20,7 @@ from cronkit_core import current_run
 from cronkit_core.errors import InvalidTask
 
 from .checks import Check, checked, mapping, required, text
-from .requirements import Actor
+from .requirements import Actor, require
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
@@ -98,15 +98,11 @@ class SQL:
         data = _check(config)
         database = data["database"]
         if "query" in data:
-            resource: Any = QueryResource(database, data["query"])
-            await datasette.ensure_permission(action="view-query", resource=resource, actor=actor)
+            await require(datasette, actor, "view-query", QueryResource(database, data["query"]))
             query = await datasette.get_query(database, data["query"])
             if query is not None and query.is_trusted:
                 return  # whoever may see such a query may execute it
-        resource = DatabaseResource(database)
-        await datasette.ensure_permission(
-            action="execute-write-sql", resource=resource, actor=actor
-        )
+        await require(datasette, actor, "execute-write-sql", DatabaseResource(database))
         for sql in (await _read(datasette, config))[1]:
             try:
                 await datasette.ensure_query_write_permissions(database, sql, actor=actor)

@@ -201,8 +201,12 @@ class _Reader:
         if len(self.mistakes) > before:
             return None
         wish = {"name": name, **{key: data[key] for key in data if key != "enabled"}}
-        with self._at("tasks", name):
+        try:
             define(self._now, **wish)  # for what is wrong with no part alone
+        except InvalidSchedule as error:
+            self.mistakes.append(f"{place('tasks', name, 'schedule')}: {error}")
+        except CronkitError as error:
+            self.mistakes.append(f"{place('tasks', name)}: {error}")
         return ConfiguredTask(wish, optional(_switch)("enabled", data.get("enabled")))
 
     def _check_part(self, data: Mapping[str, Any], key: str, value: object) -> None:

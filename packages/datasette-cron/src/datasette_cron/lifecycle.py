@@ -16,6 +16,7 @@ from .handlers import collect_handlers
 from .reconcile import apply_config
 from .scheduler import Scheduler
 from .storage import prepare
+from .telemetry import begin_trace
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
@@ -69,6 +70,7 @@ async def configure(datasette: Datasette) -> None:
 
 async def serve(datasette: Datasette) -> None:
     """The background task: run tasks until `stop`."""
+    begin_trace()
     await datasette._cron_scheduler.serve()
 
 

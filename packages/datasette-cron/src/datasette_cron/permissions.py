@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from datasette.utils.asgi import Request, Response
 
+from .events import acting_as
+
 if TYPE_CHECKING:
     from datasette.app import Datasette
 
@@ -26,7 +28,8 @@ def gated(view: View, refuse: Callable[[str], Response]) -> View:
     async def gate(datasette: Datasette, request: Request) -> Response:
         if not await may_access(datasette, request.actor):
             return refuse(f"Permission denied: this needs {ACCESS}")
-        return await view(datasette, request)
+        with acting_as(request.actor):
+            return await view(datasette, request)
 
     return gate
 

@@ -27,6 +27,7 @@ from cronkit_core.errors import CronkitError, HandlerNotFound, InvalidTask
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
+    from datasette.permissions import Resource
 
     from .scheduler import Scheduler
 
@@ -65,12 +66,19 @@ async def check_task(
     InvalidTask, and Forbidden.
     """
     found = _find(scheduler, handler)
-    await _validate(scheduler.datasette, handler, found, config)
+    # First, for errors in a config tell of what there is.
     requires = _demand(found, "requires")
     if requires is not None:
         allowed = await await_me_maybe(requires(scheduler.datasette, actor, _own(config)))
         if allowed is False:
             raise Forbidden(f"Permission denied: the handler {handler} refuses this actor")
+    await _validate(scheduler.datasette, handler, found, config)
+
+
+async def require(datasette: Datasette, actor: Actor, action: str, resource: Resource) -> None:
+    """Raises Forbidden where `actor` may not do `action` with `resource`."""
+    if not await datasette.allowed(action=action, resource=resource, actor=actor):
+        raise Forbidden(f"Permission denied: this needs {action} on {resource}")
 
 
 async def _validate(

@@ -20,6 +20,7 @@ from cronkit_core.schedules.base import instant
 from cronkit_core.storage.base import TaskWrite
 from cronkit_core.tasks import TaskRecord
 
+from .events import forward_events
 from .internal_db import InternalDB
 from .storage import InternalStorage
 
@@ -55,6 +56,7 @@ class Scheduler(cronkit_core.Scheduler):
         self.internal_db = InternalDB(self)
         self._full_names: dict[str, str] = {}
         """The full names of the handlers, by their bare ones."""
+        forward_events(self)
 
     # --- handlers
 

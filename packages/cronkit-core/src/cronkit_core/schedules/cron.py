@@ -231,7 +231,7 @@ class CronSchedule(Schedule):
         while slot is not None and slot < stop:
             yield ORIGIN + SECOND * slot
             following = self._first_from(slot + 1)
-            if following is not None and following - slot <= _DENSE:
+            if following is not None and following < stop and following - slot <= _DENSE:
                 # all others of the stretch at once, at a tenth of the cost of single steps
                 stretch = self._clock.stretch(following)
                 until = min(stretch.end, stop)

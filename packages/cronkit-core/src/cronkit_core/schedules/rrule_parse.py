@@ -300,22 +300,23 @@ def _skip(parts: dict[str, str], text: str) -> Skip:
 def _check(rule: Rule, text: str) -> None:
     """Raise InvalidSchedule for parts that exclude each other (RFC 5545 section 3.3.10)."""
 
-    def refuse(part: str, why: str) -> InvalidSchedule:
-        return InvalidSchedule(f"{part} {why} in {shown(text)}", spec=text, where=part)
+    def refuse(part: str, what: str, remedy: str) -> InvalidSchedule:
+        return InvalidSchedule(f"{part} {what} in {shown(text)}: {remedy}", spec=text, where=part)
 
     numbered = any(number for number, _ in rule.byday)
+    with_freq = f"with FREQ={rule.freq}"
     if rule.count is not None and rule.until is not None:
-        raise refuse("COUNT", "and UNTIL exclude each other: leave one out")
+        raise refuse("COUNT", "and UNTIL", "leave one out")
     if rule.byweekno and rule.freq != "YEARLY":
-        raise refuse("BYWEEKNO", f"with FREQ={rule.freq}: it goes with FREQ=YEARLY only")
+        raise refuse("BYWEEKNO", with_freq, "it goes with FREQ=YEARLY only")
     if rule.byyearday and rule.freq in ("DAILY", "WEEKLY", "MONTHLY"):
-        raise refuse("BYYEARDAY", f"with FREQ={rule.freq}: use FREQ=YEARLY, or BYMONTHDAY")
+        raise refuse("BYYEARDAY", with_freq, "use FREQ=YEARLY, or BYMONTHDAY")
     if rule.bymonthday and rule.freq == "WEEKLY":
-        raise refuse("BYMONTHDAY", "with FREQ=WEEKLY: use FREQ=DAILY or FREQ=MONTHLY")
+        raise refuse("BYMONTHDAY", with_freq, "use FREQ=DAILY or FREQ=MONTHLY")
     if numbered and rule.freq not in ("MONTHLY", "YEARLY"):
-        raise refuse("BYDAY", f"with a number, and FREQ={rule.freq}: use FREQ=MONTHLY or YEARLY")
+        raise refuse("BYDAY", f"with a number, {with_freq}", "use FREQ=MONTHLY or FREQ=YEARLY")
     if numbered and rule.byweekno:
-        raise refuse("BYDAY", "with a number, and BYWEEKNO: leave the number or BYWEEKNO out")
+        raise refuse("BYDAY", "with a number, with BYWEEKNO", "leave the number or BYWEEKNO out")
     if rule.bysetpos and not (
         rule.bysecond
         or rule.byminute
@@ -326,4 +327,4 @@ def _check(rule: Rule, text: str) -> None:
         or rule.byweekno
         or rule.bymonth
     ):
-        raise refuse("BYSETPOS", "alone: it chooses among what another BY part names; add one")
+        raise refuse("BYSETPOS", "alone", "it chooses among what another BY part names; add one")

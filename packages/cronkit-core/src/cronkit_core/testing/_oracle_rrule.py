@@ -149,7 +149,8 @@ def _calendar_walk(
     hours = rule.get("BYHOUR") or (anchor.hour,)
     minutes = rule.get("BYMINUTE") or (anchor.minute,)
     seconds = rule.get("BYSECOND") or (anchor.second,)
-    for n in count(0, rule.interval):
+    # The weeks of a year reach into the next one, and DTSTART may lie there.
+    for n in count(-rule.interval, rule.interval):
         days = _period(rule, anchor.date(), n)
         if days[0] > end.date() + 2 * DAY:
             return
@@ -164,9 +165,15 @@ def _calendar_walk(
 
 
 def _period(rule: Rule, first: date, n: int) -> list[date]:
-    """The days of the n-th year, month, week or day, counted from the one that holds `first`."""
+    """The days of the n-th year, month, week or day, counted from the one that holds `first`.
+
+    The year of a rule with BYWEEKNO is that of its weeks: week 1 may begin in December.
+    """
     if rule.freq == "YEARLY":
         day = date(first.year + n, 1, 1)
+        if rule.get("BYWEEKNO"):
+            near = [day + i * DAY for i in range(-7, 373)]
+            return [d for d in near if _middle(d, rule.wkst).year == day.year]
         return [d for i in range(366) if (d := day + i * DAY).year == day.year]
     if rule.freq == "MONTHLY":
         months = first.year * 12 + first.month - 1 + n
@@ -218,13 +225,17 @@ def _weekday_fits(rule: Rule, day: date, n: int, weekday: int) -> bool:
 
 
 def _week_fits(rule: Rule, day: date) -> bool:
-    """The week of `day` belongs to the year that holds four of its days or more."""
-    middle = day - (day.weekday() - rule.wkst) % 7 * DAY + 3 * DAY
-    last = date(middle.year, 12, 28)
-    last_middle = last - (last.weekday() - rule.wkst) % 7 * DAY + 3 * DAY
+    middle = _middle(day, rule.wkst)
+    # A week that holds 28 December is the last of its year, whatever day it begins on.
+    last_middle = _middle(date(middle.year, 12, 28), rule.wkst)
     number = (middle.timetuple().tm_yday - 1) // 7 + 1
     weeks = (last_middle.timetuple().tm_yday - 1) // 7 + 1
     return _nth_fits(number, weeks, rule.get("BYWEEKNO"))
+
+
+def _middle(day: date, wkst: int) -> date:
+    """The fourth day of the week of `day`, which lies in the year that the week belongs to."""
+    return day - (day.weekday() - wkst) % 7 * DAY + 3 * DAY
 
 
 def _nth_fits(nth: int, length: int, allowed: tuple[int, ...]) -> bool:

@@ -308,6 +308,9 @@ def _rrule_days(draw: DrawFn, freq: str) -> list[str]:
     if freq not in ("DAILY", "WEEKLY", "MONTHLY"):
         parts["BYYEARDAY"] = _numbers(1, 366, negative=True)
     chosen = draw(st.lists(st.sampled_from(sorted(parts)), max_size=2, unique=True))
+    if {"BYWEEKNO", "BYYEARDAY"} <= set(chosen):
+        # Of which year is 1 January the first day when it is in the last week of the one before?
+        chosen.remove("BYYEARDAY")
     written = [f"{name}={draw(parts[name])}" for name in sorted(chosen)]
     if draw(st.booleans()):
         numbered = freq in ("MONTHLY", "YEARLY") and "BYWEEKNO" not in chosen

@@ -108,7 +108,7 @@ async def settle(*schedulers: Scheduler) -> None:
     quiet = 0
     while quiet < (ROUNDS if any(map(_executes, schedulers)) else FEW_ROUNDS):
         await _turn(busy=quiet == 0)
-        quiet = quiet + 1 if all(map(_is_idle, schedulers)) else 0
+        quiet = quiet + 1 if all(scheduler.idle for scheduler in schedulers) else 0
 
 
 async def _turn(*, busy: bool = False) -> None:
@@ -119,10 +119,6 @@ async def _turn(*, busy: bool = False) -> None:
 
 def _executes(scheduler: Scheduler) -> bool:
     return scheduler.engine is not None and bool(scheduler.engine.executions.all)
-
-
-def _is_idle(scheduler: Scheduler) -> bool:
-    return scheduler.engine is None or scheduler.engine.idle
 
 
 async def run_until(instant: datetime, *schedulers: Scheduler) -> None:

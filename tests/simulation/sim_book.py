@@ -1,0 +1,50 @@
+"""What the handlers saw and did, as they would tell it themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim_loop import Process
+
+
+@dataclass(slots=True)
+class Entry:
+    """One call of a handler."""
+
+    run_id: int
+    name: str
+    slot: Any
+    attempt: int
+    epoch: int
+    node: str
+    owner: str
+    process: Process
+    began: float
+    token: str
+    """What it returns when it ends well."""
+    how: str | None = None
+    """How it ended: "ok", or the name of an exception."""
+    ended: float | None = None
+    types: tuple[str, ...] = ()
+    """The names of the exception's class and bases."""
+    after: float | None = None
+    final: bool = False
+    lost_at: float | None = None
+    """When another process took its run."""
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run_id} of {self.name} on {self.node} from {self.began:.3f} "
+            f"to {self.ended}: {self.how}"
+        )
+
+
+@dataclass
+class Book:
+    entries: dict[int, Entry] = field(default_factory=dict)
+    stopped: set[str] = field(default_factory=set)
+    """The owners that somebody stopped."""
+
+    def was_stopped(self, owner: str | None) -> bool:
+        return owner in self.stopped
