@@ -16,7 +16,10 @@ from heapq import heapify, heappop
 from typing import Any
 
 # More steps than this without any time passing is a loop that spins.
-MOST_STEPS_AT_ONCE = 50_000
+MOST_STEPS_AT_ONCE = 20_000
+# Seconds. No clock is finer than a tick; so little time counts as none.
+TICK = 1e-6
+LITTLE = 1e-3
 
 _process: ContextVar[Process | None] = ContextVar("simulated_process", default=None)
 
@@ -152,8 +155,10 @@ class SimLoop(asyncio.BaseEventLoop):
         else:
             if not timers:
                 raise Spins("nothing is to come")
-            self._seconds = max(self._seconds, timers[0]._when)
-            self._steps_at_once = 0
+            passed = max(timers[0]._when - self._seconds, TICK)
+            self._seconds += passed
+            if passed > LITTLE:
+                self._steps_at_once = 0
         while timers and timers[0]._when <= self._seconds:
             timer = heappop(timers)
             timer._scheduled = False

@@ -159,9 +159,11 @@ class Engine:
         finally:
             for work in [*helpers, *self.executions.works()]:
                 work.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
             self.threads.stop()
-            self.finished.set()
+            try:
+                await asyncio.gather(*helpers, return_exceptions=True)
+            finally:  # a stop that lost its patience may cancel even this
+                self.finished.set()
 
     def wake(self) -> None:
         """Look again now."""

@@ -100,8 +100,11 @@ def _of_runs(attempts: list[Run]) -> tuple[Fate, str]:
     match last.status:
         case Status.SUCCESS:
             return Fate.RAN, f"it ran, run {last.id}, and ended well{tries}"
-        case Status.ERROR if last.started_at is None:
+        case Status.ERROR if last.started_at is None and last.attempt == 1:
             return Fate.SKIPPED, f"it did not start: {last.error_message}"
+        case Status.ERROR if last.started_at is None:
+            why = f"attempt {last.attempt} did not start: {last.error_message}"
+            return Fate.RAN, f"it ran and failed; {why}"
         case Status.ERROR:
             return Fate.RAN, f"it ran, run {last.id}, and failed{tries}: {last.error_message}"
         case Status.RUNNING:
