@@ -437,10 +437,10 @@ async def test_what_no_storage_can_keep_is_replaced(world: World) -> None:
         await world.clock.sleep(5)
         raise ValueError("nul \0 and half \ud800")
 
-    scheduler = await world.scheduler()
-    await scheduler.add_task("t", handler, TEN_MINUTES)
-    await world.until(610)
-    run = (await scheduler.runs("t"))[0]
+    scheduler = await world.scheduler(poll=1.0)
+    await scheduler.add_task("t", handler, {"interval": 5})
+    await world.until(11)
+    run = (await scheduler.runs("t"))[-1]
     assert run.log.splitlines()[0] == "nul \ufffd and half ? a pair"
     assert run.log.endswith("nul \ufffd and half ? a pair")
     assert run.error_message == "nul \ufffd and half ?"

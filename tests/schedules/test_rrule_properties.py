@@ -295,3 +295,63 @@ def test_asking_changes_nothing(text, data) -> None:
     assert asked == fresh
     assert hash(asked) == hash(fresh)
     assert asked.upcoming(at, 10) == fresh.upcoming(at, 10)
+
+
+# The ends of the calendar
+
+
+EDGES = [
+    "FREQ=SECONDLY;BYMINUTE=0,59",
+    "FREQ=SECONDLY;INTERVAL=7;BYMONTH=1,12;BYMINUTE=0,59",
+    "FREQ=MINUTELY;INTERVAL=7;BYHOUR=0,1,12,22,23",
+    "FREQ=HOURLY",
+    "FREQ=HOURLY;INTERVAL=5;BYDAY=MO,FR",
+    "FREQ=HOURLY;BYMONTH=1;BYYEARDAY=-1,1;BYSETPOS=1",
+    "FREQ=DAILY;INTERVAL=3",
+    "FREQ=DAILY;INTERVAL=5000",
+    "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,SU;BYSETPOS=-1",
+    "FREQ=WEEKLY;BYDAY=MO,FR,SU",
+    "FREQ=MONTHLY;BYMONTHDAY=1,-1",
+    "FREQ=MONTHLY;INTERVAL=17;BYMONTHDAY=1,-1",
+    "FREQ=YEARLY;BYWEEKNO=1,53;BYDAY=MO,SU",
+    "FREQ=YEARLY;BYYEARDAY=1,-1",
+    "FREQ=YEARLY;INTERVAL=400",
+]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York", "Pacific/Apia"])
+@pytest.mark.parametrize("rule", EDGES)
+def test_the_first_and_the_last_days_of_the_calendar(rule: str, zone: str) -> None:
+    """Slots are those whose instant and wall time both lie in the years 1 to 9999."""
+    schedule = RRuleSchedule.parse(f"DTSTART;TZID={zone}:00010101T000000\nRRULE:{rule}")
+    in_utc = RRuleSchedule.parse(f"DTSTART:00010101T000000Z\nRRULE:{rule}")
+    span = timedelta(hours=5) if "SECONDLY" in rule else 4 * DAY
+    day = timedelta(hours=16)  # no zone's clock is further from UTC, there and then
+    for start, end in ((FIRST, FIRST + span), (LAST - span, LAST)):
+        low, high = max(start, FIRST + day) - day, min(end, LAST - day) + day
+        named = list(in_utc.between(low, high))
+        if (first := in_utc.previous_before(FIRST + SECOND)) is not None and low == FIRST:
+            named.insert(0, first)
+        expected = []
+        for wall in named:
+            try:
+                slot = shifted(wall.replace(tzinfo=None), load_zone(zone))
+            except OverflowError:
+                continue
+            if start < slot <= end:
+                expected.append(slot)
+        agrees_at_the_edge(schedule, expected, start, end)
+
+
+def agrees_at_the_edge(
+    schedule: RRuleSchedule, expected: list[datetime], start: datetime, end: datetime
+) -> None:
+    assert list(schedule.between(start, end)) == expected
+    assert schedule.count_between(start, end) == len(expected)
+    if not expected:
+        return
+    assert schedule.next_after(start) == expected[0]
+    assert schedule.previous_before(expected[0] + SECOND) == expected[0]
+    if end == LAST:
+        assert schedule.previous_before(LAST) == expected[-1]
+        assert schedule.next_after(expected[-1]) is None

@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import timedelta
 
 from sim_book import Book, Entry
-from sim_ledger import LIVE, Delta, Ledger, Violation, key_of
+from sim_ledger import LIVE, Delta, Key, Ledger, Violation, key_of
 
 from cronkit_core import Overlap, Reason, Run, Status, Task
 from cronkit_core.definition import decode
-from cronkit_core.retry import next_attempt
+from cronkit_core.retry import delay
 from cronkit_core.tasks import TaskRecord
 
 # What a run may be cancelled or dropped by, before it starts.
@@ -60,12 +60,16 @@ class Runs:
             if groups[group] > limit:
                 raise Violation("group", f"{groups[group]} runs of {group!r}, limit {limit}")
 
+    def plan_of(self, run_id: int) -> Task:
+        """The task as it was when that run started."""
+        return self._plans[run_id]
+
     # --- new runs
 
     def _inserted(self, run: Run, delta: Delta, before: Mapping[str, TaskRecord]) -> None:
         method = delta.call.method
         others = [r for r in delta.inserted if r is not run]
-        if key_of(run) in {key_of(r) for r in others} or self._is_stored(run):
+        if key_of(run) in {key_of(r) for r in others} or self._is_stored(key_of(run)):
             raise Violation("same key twice", f"{run}")
         if run.attempt > 1 and run.reason is Reason.CANCELLED and run.task_name in _paused(delta):
             run = replace(run, status=Status.PENDING, due_at=run.finished_at)
@@ -88,8 +92,8 @@ class Runs:
             self._started(run, delta)
         return None
 
-    def _is_stored(self, run: Run) -> bool:
-        known = self._ledger.keys.get(key_of(run))
+    def _is_stored(self, key: Key) -> bool:
+        known = self._ledger.keys.get(key)
         return known is not None and known in self._ledger.view.runs([known])
 
     def _retried(self, run: Run, delta: Delta) -> None:
@@ -259,6 +263,8 @@ class Runs:
             answers = {False}
         elif new.task_name in _paused(delta):
             answers.add(False)  # by another run's end, just before
+        if not retried and self._is_stored(wanted):
+            return  # it was pruned away around its later attempts, and backfilled
         if retried not in answers:
             raise Violation("retry", f"{new}: tried again is {retried}; handler: {entry}")
 
@@ -277,17 +283,15 @@ class Runs:
                 if entry.final:
                     return False
                 types, after = entry.types, entry.after
-        at: datetime | None = next_attempt(
-            policy,
-            task=task.name,
-            slot=new.slot,
-            attempt=new.attempt,
-            scheduled_for=new.scheduled_for,
-            now=new.finished_at,
-            error_types=types,
-            after=after,
-        )
-        return at is not None
+        if new.attempt > policy.max_retries:
+            return False
+        if policy.on and types and after is None and not set(policy.on) & set(types):
+            return False
+        if policy.give_up_after is None:
+            return True
+        wait = delay(policy, task.name, new.slot, new.attempt) if after is None else after
+        at = new.finished_at + timedelta(seconds=wait)
+        return at <= new.scheduled_for + timedelta(seconds=policy.give_up_after)
 
     # --- one at a time
 

@@ -112,12 +112,15 @@ class Slots:
         for old, skip in delta.skips:
             if skip.task_name != name:
                 continue
-            if old is None:
+            if skip.run_id is None:
                 fates.cover(skip)
-            else:
-                extended += skip.count - old.count
-                if skip.first_slot != old.first_slot or skip.count <= old.count:
-                    raise Violation("skip changed", f"{old} became {skip}")
+                continue
+            # One row stands for all slots that a run kept from running.
+            extended += skip.count - (0 if old is None else old.count)
+            if skip.last_slot not in fates.passed:
+                raise Violation("skip counts", f"{old} became {skip}, and {passed} passed")
+            if old is not None and (skip.first_slot != old.first_slot or skip.count <= old.count):
+                raise Violation("skip changed", f"{old} became {skip}")
         bare = fates.without()
         # A slot that has run already, such as one of a task of that name that was removed, and
         # made anew by somebody whose clock is behind, does not run again.
@@ -207,25 +210,25 @@ class _Fates:
     """Who takes which of some slots."""
 
     def __init__(self, passed: list[datetime]) -> None:
+        self.passed = passed
         self.given: dict[datetime, str] = {}
-        self._passed = passed
 
     def give(self, slot: datetime, what: str) -> None:
-        if slot not in self._passed:
-            raise Violation("no slot", f"{what} for {slot}, which is none of {self._passed}")
+        if slot not in self.passed:
+            raise Violation("no slot", f"{what} for {slot}, which is none of {self.passed}")
         if slot in self.given:
             raise Violation("two fates", f"{slot}: {self.given[slot]} and {what}")
         self.given[slot] = what
 
     def cover(self, skip: Skip) -> None:
-        inside = [s for s in self._passed if skip.first_slot <= s <= skip.last_slot]
+        inside = [s for s in self.passed if skip.first_slot <= s <= skip.last_slot]
         for slot in inside:
             self.give(slot, f"{skip}")
         if skip.count != len(inside) or not {skip.first_slot, skip.last_slot} <= set(inside):
             raise Violation("skip counts", f"{skip} stands for {inside}")
 
     def without(self) -> list[datetime]:
-        return [slot for slot in self._passed if slot not in self.given]
+        return [slot for slot in self.passed if slot not in self.given]
 
 
 # --- what a task's schedule and policies say, worked out anew

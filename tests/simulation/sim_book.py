@@ -23,6 +23,7 @@ class Entry:
     began: float
     token: str
     """What it returns when it ends well."""
+    habit: str = ""
     how: str | None = None
     """How it ended: "ok", or the name of an exception."""
     ended: float | None = None

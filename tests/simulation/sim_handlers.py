@@ -31,7 +31,7 @@ class Work:
         world = self._world
         entry = world.begin(self._node, run)
         try:
-            await self._behave(run, Random(f"{world.scenario.seed} {entry.token}"))
+            await self._behave(entry, run, Random(f"{world.scenario.seed} {entry.token}"))
         except GeneratorExit:
             raise  # the history is over
         except BaseException as error:
@@ -39,16 +39,18 @@ class Work:
             entry.types = tuple(c.__name__ for c in type(error).__mro__)
             entry.after = error.after if isinstance(error, Retry) else None
             entry.final = isinstance(error, Fail)
-            entry.ended = world.loop.time()
+            world.end(self._node, entry)
             raise
-        entry.how, entry.ended = "ok", world.loop.time()
+        entry.how = "ok"
+        world.end(self._node, entry)
         return {"token": entry.token}
 
-    async def _behave(self, run: ActiveRun, rng: Random) -> None:
+    async def _behave(self, entry: Entry, run: ActiveRun, rng: Random) -> None:
         habits = self._habits[run.task.name]
         (habit,) = rng.choices(tuple(habits), tuple(habits.values()))
         if self._world.healed.is_set():
             habit = "ok"
+        entry.habit = habit
         nap, unit = self._world.nap, self._unit
         short = rng.random() ** 2 * 2 * unit
         long = rng.random() * 45 * unit
@@ -139,6 +141,3 @@ ALLOWED = (CronkitError,)
 """What an operation may raise, since tasks and runs come and go, and the storage fails. What is wrong
 with an argument is no such thing."""
 
-
-def token_of(entry: Entry) -> str:
-    return entry.token

@@ -17,7 +17,7 @@ from typing import Any
 
 # More steps than this without any time passing is a loop that spins.
 MOST_STEPS_AT_ONCE = 20_000
-# Seconds. No clock is finer than a tick; so little time counts as none.
+# Seconds. A round of the loop takes a tick; so little time as the other counts as none.
 TICK = 1e-6
 LITTLE = 1e-3
 
@@ -147,6 +147,7 @@ class SimLoop(asyncio.BaseEventLoop):
         while timers and timers[0]._cancelled:
             heappop(timers)._scheduled = False
         if ready:
+            self._seconds += TICK  # nothing is done in no time at all
             self._steps_at_once += len(ready)
             if self._steps_at_once > MOST_STEPS_AT_ONCE:
                 raise Spins(

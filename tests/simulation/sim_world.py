@@ -14,6 +14,7 @@ from typing import Any
 from check_end import check_end
 from check_runs import Runs
 from check_slots import Slots
+from check_time import Timeliness
 from sim_book import Book, Entry
 from sim_handlers import Work
 from sim_ledger import Delta, Ledger, Violation
@@ -93,9 +94,8 @@ class Node:
         self.scheduler = Scheduler(
             self.link, clock=NodeClock(self, process), name=self.name, **world.scenario.settings
         )
-        self.scheduler.register_handler("work", Work(world, self))
-        if world.scenario.mode != CALM and self.generation % 4 == 2:
-            self.scheduler._handlers.clear()  # a deployment that forgot something
+        if world.scenario.mode == CALM or self.generation % 4 != 2:  # else one that forgot it
+            self.scheduler.register_handler("work", Work(world, self))
         for kind in (RunSucceeded, RunFailed):
             self.scheduler.on(kind, world.told)
         process.call(self.scheduler.start)
@@ -117,7 +117,7 @@ class Node:
         self.world.kills += 1
         self.disturb("dies", down)
         if process is self.process:
-            self.world.loop.at(down, self.boot)
+            self.boot_in(down)
 
     def stall(self, seconds: float, *, asleep: bool = False) -> None:
         """Stand still; asleep, the monotonic clock does too."""
@@ -150,7 +150,10 @@ class Node:
         self.world.check_stopped(scheduler)
         process.kill()
         self.disturb("stopped", down)
-        self.world.loop.at(down, self.boot)
+        self.boot_in(down)
+
+    def boot_in(self, seconds: float) -> None:
+        self.world.loop.at(0.0 if self.world.healed.is_set() else seconds, self.boot)
 
 
 @dataclass
@@ -194,6 +197,7 @@ class World:
         self.book = Book()
         self.slots = Slots(self.ledger)
         self.runs = Runs(self.ledger, self.book, scenario.settings["groups"])
+        self.time = Timeliness(self, self.ledger)
         self.healed = asyncio.Event()
         self.nodes = [Node(self, i) for i in range(scenario.nodes)]
         self.told_of: dict[int, int] = {}
@@ -225,22 +229,11 @@ class World:
         try:
             self.slots.check(delta)
             self.runs.check(delta)
-            self._check_lost(delta)
+            self.time.check(delta)
             self.ledger.take_over(delta)
             self.runs.check_after(delta)
         except Violation as violation:
             self.fail(violation.code, f"at {self.loop.time():.3f} s: {violation}")
-
-    def _check_lost(self, delta: Delta) -> None:
-        """A run is lost only for a reason."""
-        s = self.scenario
-        for old, new in delta.changed:
-            if old.status is Status.RUNNING and new.status is Status.ERROR:
-                entry = self.book.entries.get(new.id)
-                if entry is not None and delta.call.method == "claim":
-                    entry.lost_at = delta.time
-                if delta.call.method == "claim" and s.mode == CALM:
-                    raise Violation("lost for no reason", f"{new}")
 
     def begin(self, node: Node, run: ActiveRun) -> Entry:
         """A handler was called."""
@@ -273,6 +266,20 @@ class World:
         if engine.executions.active > self.scenario.settings["max_concurrency"]:
             self.fail("concurrency", f"{engine.executions.active} runs on {node.name}")
         return entry
+
+    def end(self, node: Node, entry: Entry) -> None:
+        """A handler has come to its end."""
+        entry.ended = self.loop.time()
+        self.note(f"{entry.node} ends {entry.token}: {entry.how}")
+        try:
+            self.time.check_handler(entry, node)
+        except Violation as violation:
+            self.fail(violation.code, str(violation))
+
+    def node_of(self, owner: str | None) -> Node:
+        """The node where a process of that name was."""
+        assert owner is not None
+        return next(node for node in self.nodes if node.name == owner.partition(".")[0])
 
     def told(self, event: Any) -> None:
         """A scheduler said that the end of a run is recorded."""

@@ -10,9 +10,17 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from cronkit_core import PostgresStorage, RunQuery, Scheduler, Status, StorageError, Trigger
+from cronkit_core import (
+    PostgresStorage,
+    RunQuery,
+    Scheduler,
+    Status,
+    StorageError,
+    SystemClock,
+    Trigger,
+)
 from cronkit_core.planner import Planner
-from cronkit_core.storage.base import Claim, TaskQuery
+from cronkit_core.storage.base import Claim, TaskQuery, TaskWrite
 from cronkit_core.testing._contract_made import (
     LEASE,
     T0,
@@ -113,8 +121,6 @@ async def test_two_processes_whose_clocks_differ_share_the_work(make):
 
         def __getattr__(self, name):
             return getattr(real, name)
-
-    from cronkit_core import SystemClock
 
     real = SystemClock()
     ran = Counter()
@@ -302,27 +308,28 @@ async def test_a_group_is_never_over_its_limit(make):
 
 
 async def test_ends_at_once_release_one(make):
-    """Of eight runs of a task, which end all at once on four connections, the last releases the
-    next, and none releases two."""
+    """Of eight runs of a task, which fail all at once, each counts; the last releases the next, and
+    none releases two."""
     storages = [await make(max_connections=8) for _ in range(2)]
     here = storages[0]
-    for i in range(10):
+    for i in range(4):
         name = f"task {i}"
         [task] = await save(here, made(name, next_slot=None, next_run_at=None))
         await enqueue(here, task, *(new_run(task, at(n), due_at=T0) for n in range(8)))
         runs = (await claim(here)).runs
         await enqueue(here, task, *(new_run(task, at(n)) for n in (99, 98, 97)))
         refused = await asyncio.gather(
-            *(storages[n % 2].finish([success(*run)], at(5)) for n, run in enumerate(runs))
+            *(storages[n % 2].finish([failure(*run)], at(5)) for n, run in enumerate(runs))
         )
         assert refused == [[]] * 8
+        assert (await read(here, name)).failures == 8
         found = (await history(here, name))[8:]
         assert [run.due_at for run in found] == [None, None, at(5)]
         await here.remove_tasks([name], T0, cancel=True)
 
 
-async def test_operations_at_once_do_not_wait_for_each_other_for_ever(make, caplog):
-    """All of them on the same few tasks, in whatever order: none fails, and what is left is whole."""
+async def test_operations_at_once_do_not_wait_for_each_other_for_ever(make):
+    """All of them on the same few tasks, in any order: none fails, and what is left is whole."""
     storages = [await make(max_connections=6) for _ in range(2)]
     names = ["a", "b", "c", "d"]
     await save(storages[0], *(made(name, overlap_policy="queue") for name in names))
@@ -352,8 +359,6 @@ async def test_operations_at_once_do_not_wait_for_each_other_for_ever(make, capl
                         new = new_run(record, now, triggered_by=Trigger.MANUAL)
                         await storage.enqueue([new], now, revision=record.revision)
                     case 4:
-                        from cronkit_core.storage.base import TaskWrite
-
                         records = await storage.tasks(TaskQuery())
                         await storage.save_tasks([TaskWrite(r) for r in records[::-1]], now)
                     case 5:
@@ -364,6 +369,7 @@ async def test_operations_at_once_do_not_wait_for_each_other_for_ever(make, capl
                 failures.append(str(error))
 
     await asyncio.wait_for(asyncio.gather(*map(work, range(12))), 60)
+
     # A claim is not done again by itself; what breaks a deadlock may hit one.
     assert [f for f in failures if "deadlock" not in f] == []
     assert len(failures) <= 3
@@ -378,25 +384,50 @@ async def test_operations_at_once_do_not_wait_for_each_other_for_ever(make, capl
         assert live == [], states(live)
 
 
-async def test_a_new_task_of_a_name_whose_old_run_ends_meanwhile(make):
-    """Whatever comes first, exactly one waiting run of the new task is released."""
+@pytest.mark.parametrize("first", ["the end", "the new task"])
+async def test_a_new_task_of_a_name_whose_old_run_ends_meanwhile(make, postgres, first):
+    """The name is locked for both, although there was no row to lock: who comes second sees what
+    the first has done, so one waiting run is released, and just one."""
     here, there = await make(), await make()
-    for i in range(15):
-        name = f"task {i}"
-        run, old_id = await started(here, name)
-        await here.remove_tasks([name], T0, cancel=False)
+    run, old_id = await started(here)
+    await here.remove_tasks(["task"], T0, cancel=False)
+    queries = here._queries
 
-        async def make_anew(name=name):
-            [task] = await save(there, made(name, next_slot=None, next_run_at=None))
-            return await enqueue(there, task, new_run(task, at(2)), new_run(task, at(1)))
+    async def end(tx):
+        return await queries.finish(tx, [success(run, old_id)], at(5))
 
-        async def end(run=run, old_id=old_id):
-            return await here.finish([success(run, old_id)], at(5))
+    async def make_anew(tx):
+        write = TaskWrite(made(next_slot=None, next_run_at=None))
+        assert await queries.save_tasks(tx, [write], T0) == []
+        [task] = await queries.tasks(tx, TaskQuery(names=["task"]))
+        new = [new_run(task, at(2)), new_run(task, at(1))]
+        return await queries.enqueue(
+            tx,
+            new,
+            T0,
+            revision=task.revision,
+            replaced=[],
+            cancels=[],
+            skips=[],
+            database_clock=False,
+        )
 
-        both = (make_anew(), end()) if i % 2 else (end(), make_anew())
-        await asyncio.gather(*both)
-        due = [r.slot for r in await history(here, name) if r.due_at is not None]
-        assert due == [at(1)]
+    works = (end, make_anew) if first == "the end" else (make_anew, end)
+    async with here._open_pool().connection() as tx:
+        async with tx.transaction():
+            await works[0](tx)
+            second = asyncio.create_task(there._write(works[1]))
+            while not postgres.execute(
+                "SELECT 1 FROM pg_locks WHERE locktype IN ('advisory', 'transactionid') "
+                "AND NOT granted"
+            ):
+                assert not second.done(), "it does not wait"
+                await asyncio.sleep(0.01)
+        await second
+    assert [(r.slot, r.due_at is not None) for r in (await history(here))[1:]] == [
+        (at(2), False),
+        (at(1), True),
+    ]
 
 
 # --- what goes wrong

@@ -165,6 +165,10 @@ class _Capture(logging.Handler):
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
+        # With a handler on the root, logging no longer prints what nobody else takes.
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level and _nobody_else_takes(record):
+            last.handle(record)
         run = _current.get(None)
         if run is None or record.name.startswith("cronkit."):
             return
@@ -172,6 +176,16 @@ class _Capture(logging.Handler):
             run.log(self.format(record))
         except Exception:  # noqa: BLE001  # a bad log call is reported as logging does, not raised
             self.handleError(record)
+
+
+def _nobody_else_takes(record: logging.LogRecord) -> bool:
+    """Whether the capture is the only handler that `record` reaches."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None:
+        if any(handler is not _capture for handler in logger.handlers):
+            return False
+        logger = logger.parent if logger.propagate else None
+    return True
 
 
 _capture = _Capture()

@@ -138,9 +138,10 @@ class RunOperations(TaskOperations):
             raise InvalidTask(f"task {name!r} is broken: {task.broken}")
         self.resolve(record.handler)
         now = self.clock.now()
+        start = max(start, task.policies.start_at or start)
         # From the next slot on, slots are the schedule's own to run.
-        bound = now if record.next_slot is None else min(now, record.next_slot - MICROSECOND)
-        end = min(end, bound)
+        own = now if record.next_slot is None else record.next_slot - MICROSECOND
+        end = min(end, now, own, task.policies.end_at or end)
         count = task.schedule.count_between(start - MICROSECOND, end) if start <= end else 0
         if count > BACKFILL_LIMIT:
             raise InvalidTask(

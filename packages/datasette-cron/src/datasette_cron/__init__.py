@@ -6,14 +6,14 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
-from datasette.permissions import Action
+from datasette.permissions import Action, PermissionSQL
 from datasette.plugins import pm
 from pluggy import HookimplMarker
 
 from . import hookspecs
 from .events import EVENTS, CronEvent
 from .lifecycle import configure, make_scheduler, prepare_database, start, stop
-from .permissions import ACCESS, menu
+from .permissions import ACTIONS, default_rule, menu
 from .routes import all_routes
 
 hookimpl = HookimplMarker("datasette")
@@ -47,12 +47,24 @@ def register_events() -> tuple[type[CronEvent], ...]:
 
 @hookimpl
 def register_actions() -> list[Action]:
-    return [Action(name=ACCESS, description="See and control scheduled tasks")]
+    return list(ACTIONS)
+
+
+@hookimpl
+def permission_resources_sql(action: str) -> PermissionSQL | None:
+    return default_rule(action)
 
 
 @hookimpl
 def register_routes() -> list[tuple[str, Callable[..., Any]]]:
     return all_routes()
+
+
+@hookimpl
+def register_commands(cli: Any) -> None:
+    from .cli import register  # a server needs none of it
+
+    register(cli)
 
 
 @hookimpl

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from datasette.utils import tilde_decode
-from datasette.utils.asgi import BadRequest, Request, Response
+from datasette.utils.asgi import BadRequest, Base400, Forbidden, Request, Response
 
+from .permissions import EDIT, may_edit
 from .scheduler import Scheduler
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +45,64 @@ class Call:
 
     async def body(self) -> dict[str, Any]:
         """The JSON object in the body; an empty body is an empty object. Raises BadRequest."""
+        return _json_object(await self.request.post_body())
+
+    async def fields(self, texts: Collection[str] = ()) -> dict[str, Any]:
+        """What the body says: a JSON object, or a form.
+
+        The fields of a form are texts; those that are not in `texts` are read as JSON where that is
+        possible, and empty ones are left out. Raises BadRequest, and UnsupportedMediaType for a
+        body of another kind.
+        """
         text = await self.request.post_body()
-        if not text.strip():
-            return {}
-        try:
-            body = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise BadRequest(f"the body is not JSON: {error}") from None
-        if not isinstance(body, dict):
-            raise BadRequest(f"the body is a JSON {type(body).__name__}: send an object")
-        return body
+        kind = (self.request.headers.get("content-type") or "").partition(";")[0].strip().lower()
+        if not text.strip() or kind in ("", JSON) or kind.endswith("+json"):
+            return _json_object(text)
+        if kind == FORM:
+            return _form(text, texts)
+        raise UnsupportedMediaType(f"the body is {kind!r}: send {JSON}")
+
+    async def actor_may_edit(self) -> bool:
+        """Whether whoever calls may create, edit and delete tasks, and see secrets."""
+        return await may_edit(self.datasette, self.request.actor)
+
+    async def require_edit(self) -> None:
+        """Raises Forbidden for those who may not create, edit and delete tasks."""
+        if not await self.actor_may_edit():
+            raise Forbidden(f"Permission denied: this needs {EDIT}")
+
+
+class UnsupportedMediaType(Base400):  # type: ignore[misc]  # Datasette has no types
+    """A body of a kind that is not read here."""
+
+    status = 415
+
+
+def _json_object(text: bytes) -> dict[str, Any]:
+    if not text.strip():
+        return {}
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BadRequest(f"the body is a JSON {type(body).__name__}: send an object")
+    return body
+
+
+def _form(text: bytes, texts: Collection[str]) -> dict[str, Any]:
+    try:
+        fields = parse_qsl(text.decode(), strict_parsing=True, max_num_fields=100)
+    except ValueError as error:
+        raise BadRequest(f"the body is not a form: {error}") from None
+    return {key: value if key in texts else _json_or_text(value) for key, value in fields}
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 View = Callable[[Call], Awaitable[Response]]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import click
 
+from cronkit_core.errors import CronkitError
 from cronkit_core.preview import UpcomingSlot
 from cronkit_core.runs import Run
-from cronkit_core.schedules import Warning
+from cronkit_core.schedules.linting import Warning as LintWarning
 from cronkit_core.storage.sqlite_rows import optional_text, text
 from cronkit_core.tasks import Task
 
@@ -44,6 +46,14 @@ class Answer:
             for line in self.lines:
                 click.echo(line)
         raise click.exceptions.Exit(self.code)
+
+
+def answered(answer: Coroutine[Any, Any, Answer]) -> Answer:
+    """What `answer` answers. Raises Refused for what the scheduler says makes no sense."""
+    try:
+        return asyncio.run(answer)
+    except CronkitError as error:
+        raise Refused(str(error)) from None
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -175,7 +185,7 @@ def slot_table(slots: Iterable[UpcomingSlot], zone: str | None) -> list[str]:
     )
 
 
-def warning_data(warning: Warning) -> dict[str, str]:
+def warning_data(warning: LintWarning) -> dict[str, str]:
     """`warning` as JSON data."""
     return {
         "code": warning.code,

@@ -4,12 +4,13 @@ wrote there."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from cronkit_core.definition import check_config, decode, dump_schedule
-from cronkit_core.errors import CronkitError
+from cronkit_core.errors import CronkitError, StorageTooNew
 from cronkit_core.schedules.base import Schedule
 from cronkit_core.schedules.parse import parse_schedule
 from cronkit_core.storage.sqlite_edits import Program
@@ -17,8 +18,14 @@ from cronkit_core.storage.sqlite_rows import TASK_COLUMNS, parse, task_row, text
 from cronkit_core.storage.sqlite_schema import Statement, migrate
 from cronkit_core.tasks import TaskRecord
 
+from . import audit
+
 PREFIX = "datasette_cron_"
 
+STEPS: tuple[Callable[[str], Program[None]], ...] = (audit.make_table,)
+"""How the tables beside the core's came to be: append-only."""
+
+_OWN_SCHEMA = f"{PREFIX}adapter_schema"
 _OLD_TASKS = f"{PREFIX}alpha_tasks"
 _OLD_RUNS = f"{PREFIX}alpha_runs"
 _STORED = tuple(c for c in TASK_COLUMNS if c not in ("id", "revision"))
@@ -41,7 +48,22 @@ def bring_up_to_date(where: str, now: datetime) -> Program[TakenOver | None]:
     """
     alpha = yield from _set_aside()
     yield from migrate(PREFIX, where)
+    yield from _migrate_own(where)
     return (yield from _take_over(now)) if alpha else None
+
+
+def _migrate_own(where: str) -> Program[None]:
+    """Make the tables that the core knows nothing of, or bring them up to date."""
+    yield Statement(f"CREATE TABLE IF NOT EXISTS {_OWN_SCHEMA} (version INTEGER NOT NULL)")
+    found = yield Statement(f"SELECT version FROM {_OWN_SCHEMA}")
+    version = found[0][0] if found else 0
+    if version > len(STEPS):
+        raise StorageTooNew(where, version, len(STEPS))
+    for step in STEPS[version:]:
+        yield from step(PREFIX)
+    if version != len(STEPS):
+        yield Statement(f"DELETE FROM {_OWN_SCHEMA}")
+        yield Statement(f"INSERT INTO {_OWN_SCHEMA} (version) VALUES (?)", (len(STEPS),))
 
 
 def _set_aside() -> Program[bool]:

@@ -7,18 +7,21 @@ import asyncio
 import copy
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import cronkit_core
 from cronkit_core import changes
+from cronkit_core.changes import Definition
 from cronkit_core.clock import Clock
 from cronkit_core.context import ActiveRun
-from cronkit_core.errors import TaskNotFound
+from cronkit_core.definition import decode_leniently
+from cronkit_core.errors import Conflict, CronkitError, TaskNotFound
 from cronkit_core.executor import Handler, is_async
 from cronkit_core.schedules.base import instant
 from cronkit_core.storage.base import TaskWrite
-from cronkit_core.tasks import TaskRecord
+from cronkit_core.tasks import Task, TaskRecord
 
 from .events import forward_events
 from .internal_db import InternalDB
@@ -30,6 +33,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("datasette_cron")
 
 SHUTDOWN_GRACE = 5.0
+
+
+class TaskExists(CronkitError, ValueError):
+    """A task that is to be created has the name of one that exists."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Task already exists: {name}: update it, or choose another name")
+        self.name = name
 
 
 class Scheduler(cronkit_core.Scheduler):
@@ -117,6 +128,65 @@ class Scheduler(cronkit_core.Scheduler):
         await self.stop()
 
     # --- tasks
+
+    async def create_task(
+        self, wish: Definition, *, enabled: bool = True, by: str | None = None
+    ) -> Task:
+        """Create the task. Raises TaskExists where there is one of that name."""
+        now = self.clock.now()
+
+        def write(name: str, old: TaskRecord | None) -> TaskWrite:
+            if old is not None:
+                raise TaskExists(name)
+            made = changes.save(None, wish, now, keep_earlier=False)
+            assert made is not None
+            paused = None if enabled else changes.disable(made.record, now, None, by)
+            return made if paused is None else replace(paused, drop_pending=None)
+
+        await self.open()
+        saved = await self._save([wish.name], write)
+        self.wake()
+        return decode_leniently(saved[wish.name])
+
+    async def change_task(
+        self,
+        name: str,
+        changed: Mapping[str, Any],
+        *,
+        approved: Definition | None = None,
+        enabled: bool | None = None,
+        by: str | None = None,
+    ) -> Task:
+        """`update_task`, all in one write.
+
+        With `approved`, raises Conflict when the task would get another handler or config than it
+        has there. Raises TaskNotFound, InvalidTask and InvalidSchedule.
+        """
+        now = self.clock.now()
+
+        def write(name: str, old: TaskRecord | None) -> TaskWrite | None:
+            if old is None:
+                raise TaskNotFound(name)
+            made = None
+            if changed:
+                wish = changes.redefine(old, changed)
+                if approved and (wish.handler, wish.config) != (approved.handler, approved.config):
+                    raise Conflict(f"task {name!r} was changed meanwhile: look at it, and try again")
+                made = changes.save(old, wish, now, keep_earlier=False)
+            record = old if made is None else made.record
+            switched = None
+            if enabled is True:
+                switched = changes.enable(record, now)
+            elif enabled is False and record.enabled:
+                switched = changes.disable(record, now, None, by)
+            if made is None or switched is None:
+                return switched or made
+            return replace(switched, skips=made.skips + switched.skips)
+
+        await self.open()
+        saved = await self._save([name], write)
+        self.wake()
+        return decode_leniently(saved[name])
 
     async def move_task(self, name: str, next_run_at: datetime) -> None:
         """Have the task run at `next_run_at` next, and by its schedule after that.

@@ -15,6 +15,7 @@ from cronkit_core.errors import StorageError
 from cronkit_core.storage.sqlite_base import SQLStorage, run_program
 from cronkit_core.storage.sqlite_edits import Program
 
+from .audit import AuditedPrograms
 from .migrations import PREFIX, bring_up_to_date
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class InternalStorage(SQLStorage):
 
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
         super().__init__(PREFIX)
+        self.programs: AuditedPrograms = AuditedPrograms(PREFIX)
         self.database = database
         self._clock = SystemClock() if clock is None else clock
 

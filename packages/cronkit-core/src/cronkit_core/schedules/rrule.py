@@ -347,6 +347,9 @@ class RRuleSchedule(Schedule):
                 yield ORIGIN + timedelta(0, found)
             return
         for base, offsets in self._slots[0].chunks(start, end):
+            if base < 0:  # a midnight that is in the year 1 on the wall clock only
+                yield from [ORIGIN + timedelta(0, base + second) for second in offsets.seconds]
+                continue
             moment = ORIGIN + timedelta(0, base)
             yield from [moment + delta for delta in offsets.deltas]
 

@@ -55,6 +55,7 @@ class StridePlan(Plan):
         return None if unit is None else unit + self._seconds.at(0)
 
     def previous(self, wall: int) -> int | None:
+        wall = min(wall, LAST_SECOND + 1)
         inside = wall % self._unit
         unit = self._unit_before(wall - inside)
         if unit == wall - inside:
@@ -98,7 +99,7 @@ class StridePlan(Plan):
                 for base, offsets in table.chunks(start - second, end - second):
                     yield base + second, offsets
             return
-        at = start - start % self._unit
+        at = max(start - start % self._unit, 0)
         while (unit := self._unit_after(at)) is not None and unit < end:
             run = min(self._run_end(unit), end)
             length = max(LONG // size, 1)
@@ -151,6 +152,7 @@ class StridePlan(Plan):
     def _unit_before(self, unit: int) -> int | None:
         """The last unit that counts, not after the one that starts at `unit`."""
         days, allowed = self._days, self._allowed
+        unit = min(unit, LAST_SECOND + 1 - self._unit)
         misses = 0
         while True:
             unit -= (unit - self._phase) % self._stride

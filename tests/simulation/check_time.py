@@ -1,0 +1,118 @@
+"""Whether things happen when they should, as far as nothing was wrong: slots and retries start on
+time, no run is lost without a cause, cancellations and time-outs are obeyed, who lost a run stops
+executing it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sim_book import Entry
+from sim_ledger import Delta, Ledger, Violation
+from sim_scenario import CALM, WILD, Scenario
+
+from cronkit_core import Reason, Run, Status
+from cronkit_core.tasks import TaskRecord
+
+if TYPE_CHECKING:
+    from sim_world import Node, World
+
+DEAF = ("stubborn", "swallow", "untidy", "spite")
+"""Handlers that may go on for a while, or end otherwise, when they are cancelled."""
+
+
+class Timeliness:
+    def __init__(self, world: World, ledger: Ledger) -> None:
+        self._world = world
+        self._ledger = ledger
+        scenario: Scenario = world.scenario
+        self._asked: dict[int, float] = {}
+        """When the cancellation of a run was asked for."""
+        self._poll = float(scenario.settings["poll"])
+        self._lease = float(scenario.settings["lease"])
+        self._grace = float(scenario.settings["cancel_grace"])
+        # Some calls to the storage follow each other; of a small batch, many.
+        self._slack = 2.0 + 40 * scenario.latency
+        self._roomy = scenario.settings["max_concurrency"] >= 100
+        self._exact = scenario.mode != WILD
+
+    def check(self, delta: Delta) -> None:
+        """To be called before the ledger takes the delta over."""
+        if delta.call.method == "claim":
+            for before, after in delta.tasks:
+                if before is not None and after is not None:
+                    self._check_slot(before, after)
+        for old, new in delta.changed:
+            if old.status is Status.PENDING and new.status is Status.RUNNING:
+                self._check_start(old)
+            if new.cancel_requested_by and not old.cancel_requested_by:
+                self._asked[new.id] = delta.time
+            if old.status is Status.RUNNING and new.status is not Status.RUNNING:
+                if delta.call.method == "claim":
+                    self._check_lost(new)
+                else:
+                    self._check_obeyed(new)
+
+    def _calm_since(self, time: float, *nodes: Node) -> bool:
+        """Whether nothing was wrong with the nodes (none named: with any) since then."""
+        world = self._world
+        if not self._exact or world.offset:
+            return False
+        return all(node.disturbed_at < time for node in nodes or world.nodes)
+
+    def _check_slot(self, before: TaskRecord, after: TaskRecord) -> None:
+        run_at = before.next_run_at
+        if run_at is None or after.next_run_at == run_at:
+            return
+        if before.task_group is None and self._roomy:
+            self._check_late(run_at, f"the slot {before.next_slot} of {before.name}")
+
+    def _check_start(self, run: Run) -> None:
+        if run.due_at is not None and run.task_group is None and self._roomy:
+            self._check_late(run.due_at, str(run))
+
+    def _check_late(self, due: datetime, what: str) -> None:
+        world = self._world
+        at = (due - world.scenario.start).total_seconds()
+        late = world.loop.time() - at
+        if late > self._slack and self._calm_since(at - 2 * self._poll - 2 * self._lease):
+            raise Violation("late", f"{what} was due {late:.1f} s ago, and nothing was wrong")
+
+    def _check_lost(self, run: Run) -> None:
+        world = self._world
+        entry = world.book.entries.get(run.id)
+        if entry is not None:
+            entry.lost_at = world.loop.time()
+        node = world.node_of(run.owner)
+        if self._slack > self._lease / 4:
+            return
+        if world.scenario.mode == CALM or self._calm_since(world.loop.time() - 2 * self._lease, node):
+            raise Violation("lost for no reason", f"{run}")
+
+    def _check_obeyed(self, run: Run) -> None:
+        """A run ended as its owner says: not later than it had to."""
+        world = self._world
+        now, node = world.loop.time(), world.node_of(run.owner)
+        entry = world.book.entries.get(run.id)
+        asked = self._asked.get(run.id)
+        if asked is not None and entry is not None and run.reason is not Reason.CANCELLED:
+            # A handler that ended of itself before it was told may have ended well.
+            ended = now if entry.ended is None else entry.ended
+            if ended > asked + self._poll + self._slack and self._calm_since(asked, node):
+                raise Violation("cancel", f"{now - asked:.1f} s after it was asked for: {run}")
+        plan = world.runs.plan_of(run.id)
+        if entry is not None and plan.policies.timeout is not None:
+            took = (entry.ended or now) - entry.began
+            limit = plan.policies.timeout + 1.0
+            if run.reason not in (Reason.TIMEOUT, Reason.CANCELLED, Reason.LOST):
+                if took > limit and self._calm_since(entry.began, node):
+                    raise Violation("timeout", f"it took {took:.1f} s: {run}")
+
+    def check_handler(self, entry: Entry, node: Node) -> None:
+        """A handler has ended: whether it went on for long after its run was lost."""
+        if entry.lost_at is None or entry.ended is None or entry.habit in DEAF:
+            return
+        patience = self._lease / 3 + self._poll + self._grace + self._slack
+        if entry.ended > entry.lost_at + patience and self._calm_since(entry.lost_at, node):
+            raise Violation("zombie", f"{entry}, which lost its run at {entry.lost_at:.1f}")
+
