@@ -17,7 +17,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(
-    "soak", settings.get_profile("quick"), max_examples=30_000 if SOAK == 1 else max(SOAK, 1)
+    "soak", settings.get_profile("quick"), max_examples=24_000 if SOAK == 1 else max(SOAK, 1)
 )
 settings.load_profile("soak" if SOAK else "quick")
 

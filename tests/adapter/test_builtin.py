@@ -170,6 +170,34 @@ async def test_sql_knows_its_run(site: Site) -> None:
     assert site.rows() == [f"t {run.slot.isoformat()} 1"]
 
 
+async def test_params_do_not_stand_in_for_what_a_run_is(site: Site) -> None:
+    sql = "insert into notes (text) values (:cron_task), (:_now_date_utc)"
+    params = {"cron_task": "another", "_now_date_utc": "1999-01-01"}
+    await site.output("cron:sql", {"database": "notes", "sql": sql, "params": params})
+    assert site.rows() == ["t", f"{datetime.now(UTC):%Y-%m-%d}"]
+
+
+async def test_sql_that_is_cancelled_while_it_waits_is_not_executed(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def occupy(conn: Any) -> None:
+        entered.set()
+        release.wait(30)
+
+    database = site.datasette.get_database("notes")
+    occupied = asyncio.create_task(database.execute_write_fn(occupy))
+    await asyncio.to_thread(entered.wait)
+    run = await site.run("cron:sql", INSERT, timeout=0.1)
+    assert run.reason == Reason.TIMEOUT
+    release.set()
+    await occupied
+    await database.execute_write("insert into notes (text) values ('after')")
+    assert site.rows() == ["after"]
+    assert "the run was cancelled" in capsys.readouterr().err
+
+
 async def test_sql_with_a_stored_query(site: Site) -> None:
     config = {"database": "notes", "query": "add", "params": {"text": "stored"}}
     assert await site.output("cron:sql", config) == {"rows_changed": 1}
@@ -221,6 +249,11 @@ BAD_SQL: list[tuple[dict[str, Any], str]] = [
     ({"database": "notes", "query": "read"}, "the stored query 'read' only reads"),
     ({"database": "notes", "query": "add"}, "parameter :text has no value"),
     ({"database": "notes", "query": "mine"}, "parameter :_actor_id stands for a part of a request"),
+    (
+        {"database": "notes", "query": "mine", "params": {"_actor_id": "root"}},
+        "parameter :_actor_id stands for a part of a request",
+    ),
+    ({"database": "notes", "sql": "select :_x"}, "parameter :_x has no value"),
 ]
 
 
@@ -668,9 +701,29 @@ async def test_what_a_handler_demands(site: Site) -> None:
             await check_task(site.scheduler, None, name, config)
         with pytest.raises(InvalidTask, match=r"bad config for the handler '.*check': no feed"):
             await check_task(site.scheduler, ANA, name, {})
+    with pytest.raises(Forbidden):
+        await check_task(site.scheduler, None, "check", {})
     await check_task(site.scheduler, None, "plain", {})
     with pytest.raises(HandlerNotFound):
         await check_task(site.scheduler, ROOT, "feeds:gone", {})
+
+
+async def test_requirements_may_rely_on_a_config_that_has_a_meaning(site: Site) -> None:
+    def validate(datasette: Datasette, config: dict[str, Any]) -> None:
+        if "feed" not in config:
+            raise ValueError("no feed")
+
+    def requires(datasette: Datasette, actor: Any, config: dict[str, Any]) -> bool:
+        return bool(config["feed"] == actor["id"])
+
+    @demands(validate=validate, requires=requires)
+    def check(datasette: Datasette, config: dict[str, Any]) -> None: ...
+
+    site.scheduler.register_handlers("feeds", {"check": check})
+    with pytest.raises(InvalidTask, match="no feed"):
+        await check_task(site.scheduler, ANA, "check", {})
+    with pytest.raises(TypeError):  # a mistake of the plugin's own
+        await check_task(site.scheduler, None, "check", {"feed": 1})
 
 
 async def test_built_in_handlers_leave_bare_names_to_plugins(site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -202,6 +203,16 @@ def test_every_key_is_documented() -> None:
     documented = DOCS.read_text()
     keys = {*configuration.CHECKS, *configuration.TASK_KEYS}
     assert [key for key in sorted(keys) if f"`{key}`" not in documented] == []
+
+
+def test_the_samples_in_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "backups").mkdir()
+    monkeypatch.setenv("HOOK_TOKEN", "Bearer s3cret")
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+    samples = [yaml.safe_load(block) for block in blocks]
+    configs = [read_config(Datasette(memory=True, config=sample), NOW) for sample in samples]
+    assert any(config.tasks for config in configs)
 
 
 # --- reconciling -----------------------------------------------------------------------------

@@ -44,7 +44,7 @@ async def test_a_storage_that_fails_for_a_while(world: World, method: str, caplo
         faults.append(Fails(storage))
         return faults[0]
 
-    scheduler = await world.scheduler(wrap, poll=1.0, prune_every=5.0)
+    scheduler = await world.scheduler(wrap, poll=1.0, prune_every=5.0, lease=3)
     notes = Notes(world.clock, seconds=2)
     await scheduler.add_task("t", notes, {"interval": 10})
     await world.until(15)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cronkit_core.schedules import parse_schedule
 from cronkit_core.schedules.cron import CronSchedule
 from cronkit_core.testing import CRON_FEATURES, cron_expressions
 
@@ -97,6 +98,12 @@ PLAIN = [
     ("0 0 L * *", "at 00:00 on the last day of the month"),
     ("0 0 L-3 * *", "at 00:00 on the day 3 days before the last day of the month"),
     ("0 0 L-1 * *", "at 00:00 on the day before the last day of the month"),
+    ("0 0 L,L-1,L-2 * *", "at 00:00 on the last 3 days of the month"),
+    (
+        "0 0 L-1,L-3,LW * *",
+        "at 00:00 on the last weekday (Monday to Friday), the day 3 days before the last day "
+        "and the day before the last day of the month",
+    ),
     ("0 0 LW * *", "at 00:00 on the last weekday (Monday to Friday) of the month"),
     ("0 0 15W * *", "at 00:00 on the weekday (Monday to Friday) nearest the 15th of the month"),
     (
@@ -240,6 +247,25 @@ def test_says_the_zone_and_what_is_not_the_default(
     assert CronSchedule.parse(expression, **options).describe() == words
 
 
+CALENDARS = [
+    ("Mon..Fri 09:00", "at 09:00, Monday to Friday (UTC)"),
+    ("*:0/30", "every 30 minutes (UTC)"),
+    ("0/2:00 Europe/Berlin", "every 2 hours (Europe/Berlin)"),
+    ("9..17/2:30", "at 09:30, 11:30, 13:30, 15:30 and 17:30 every day (UTC)"),
+    ("quarterly", "at 00:00 on the 1st of January, April, July and October (UTC)"),
+    ("*-*~01 18:00", "at 18:00 on the last day of the month (UTC)"),
+    (
+        "Fri *-*~07/1 09:00",
+        "at 09:00 on Fridays, but only on the last 7 days of the month (UTC)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("calendar", "words"), CALENDARS)
+def test_says_calendar_events_of_systemd_in_the_same_words(calendar: str, words: str) -> None:
+    assert parse_schedule({"calendar": calendar}).describe() == words
+
+
 def test_the_case_of_names_and_the_spelling_of_numbers_make_no_difference() -> None:
     said = {CronSchedule.parse(e).describe() for e in ("0 8 * * MON", "00 08 * * mon", "0 8 ? * 1")}
     assert said == {"at 08:00 on Mondays (UTC)"}
@@ -278,6 +304,7 @@ def test_expressions_with_the_same_description_have_the_same_slots() -> None:
     ]
     hours = ["*", "2", "2,3", "2-3", "*/2", "0-22/2", "0-23", "0/2", "22-2", "*/24", "0", "*/5"]
     of_month = ["*", "?", "1", "1-31", "*/2", "1/2", "1-31/2", "L", "31", "LW", "15W", "15", "L-3"]
+    of_month += ["L,L-1", "L-1,L", "L-1", "28-31"]
     months = ["*", "1-12", "3", "3,10", "*/2", "1-11/2", "feb", "oct-mar"]
     of_week = [
         "*",

@@ -49,7 +49,7 @@ policies = st.fixed_dictionaries(
 # Offsets with seconds, the data of the zones, their rules for the years to come, the last years.
 ERAS = [
     (datetime(a, 1, 1, tzinfo=UTC), datetime(b, 1, 1, tzinfo=UTC))
-    for a, b in ((1970, 2038), (1970, 2038), (1860, 1970), (2038, 2060), (9900, 9999))
+    for a, b in ((1970, 2038), (1970, 2038), (1860, 1970), (2038, 2060), (9900, 9990))
 ]
 
 
@@ -90,7 +90,10 @@ def test_rrule_agrees_with_the_oracle_near_transitions(zone, data) -> None:
     after = data.draw(instants_near_transitions(zone, start=start, end=end), "after")
     # COUNT starts nearby, for the oracle walks from there.
     near = after.replace(tzinfo=None)
-    starts = st.datetimes(near - timedelta(days=40), near + timedelta(days=1))
+    starts = st.one_of(
+        st.datetimes(near - timedelta(hours=6), near + timedelta(hours=3)),
+        st.datetimes(near - timedelta(days=40), near + timedelta(days=1)),
+    )
     text = data.draw(rrules(zones=st.just(zone), starts=starts), "rule")
     assume("SECONDLY" not in text or "COUNT" not in text)
     expected = list(islice(reference_slots(text, None, after, after + timedelta(days=3)), 6))

@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sim_ledger import Violation
+from sim_ledger import LIVE, Violation
 
-from cronkit_core import Fate, Run, Skip, Status
+from cronkit_core import Fate, Reason, Run, Skip, Status
 
 if TYPE_CHECKING:
     from sim_world import Node, World
@@ -62,7 +62,8 @@ def _check_rows(world: World) -> None:
         numbers = sorted(run.attempt for run in attempts)
         if keeps and numbers != list(range(1, len(attempts) + 1)):
             raise Violation("attempts", f"{attempts}")
-        if any(run.status is Status.SUCCESS for run in attempts if run.attempt < len(attempts)):
+        last = max(numbers)
+        if keeps and any(r.status is Status.SUCCESS for r in attempts if r.attempt < last):
             raise Violation("attempts", f"after a success: {attempts}")
 
 
@@ -73,13 +74,15 @@ def _check_node(world: World, node: Node) -> None:
         raise Violation("not up", node.name)
     if engine.finished.is_set() or node.scheduler._work is None or node.scheduler._work.done():
         raise Violation("loop ended", node.name)
-    if len(engine.recorder.waiting) > 2:
-        raise Violation("memory", f"{len(engine.recorder.waiting)} ends are not recorded")
+    slack = 2 * world.scenario.settings["poll"] + 40 * world.scenario.latency + 10
     stored = {run.id for run in world.ledger.live.values() if run.owner == engine.owner}
     for run_id, execution in engine.executions.all.items():
         entry = world.book.entries.get(run_id)
-        old = entry is not None and world.loop.time() - entry.began > 3 * world.scenario.unit + 10
-        if run_id not in stored and old and not execution.ended:
+        if entry is None:
+            continue
+        if entry.ended is not None and entry.ended < world.loop.time() - slack:
+            raise Violation("not recorded", f"{entry}, {execution}")
+        if run_id not in stored and entry.began < world.loop.time() - slack:
             raise Violation("executed without a claim", f"{execution.run}")
     if engine.executions.active > len(engine.executions.all):
         raise Violation("memory", f"{engine.executions.active} active")
@@ -87,6 +90,11 @@ def _check_node(world: World, node: Node) -> None:
         raise Violation("memory", f"{len(engine.executions._deadlines)} deadlines")
     if engine.executions.abandoned:
         raise Violation("memory", f"{len(engine.executions.abandoned)} abandoned handlers")
+    for run in world.ledger.runs.values():
+        young = run.finished_at is None or run.finished_at > world.now(-slack)
+        if run.owner == node.owner and run.status not in LIVE and not young:
+            if run.reason is not Reason.LOST and world.told_of.get(run.id) != 1:
+                raise Violation("event", f"{world.told_of.get(run.id)} times it was told of {run}")
 
 
 def _check_live(world: World) -> None:

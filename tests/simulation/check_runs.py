@@ -11,7 +11,7 @@ from datetime import timedelta
 from sim_book import Book, Entry
 from sim_ledger import LIVE, Delta, Key, Ledger, Violation, key_of
 
-from cronkit_core import Overlap, Reason, Run, Status, Task
+from cronkit_core import Overlap, Reason, Run, Status, Task, Trigger
 from cronkit_core.definition import decode
 from cronkit_core.retry import delay
 from cronkit_core.tasks import TaskRecord
@@ -46,6 +46,9 @@ class Runs:
             self._deleted(run, delta)
         if delta.call.method == "claim":
             self._check_epochs(delta)
+        for task_before, task_after in delta.tasks:
+            if task_before is not None and task_after is not None:
+                self._check_tally(task_before, task_after, delta)
 
     def check_after(self, delta: Delta) -> None:
         """To be called when the ledger has taken the delta over."""
@@ -166,6 +169,10 @@ class Runs:
         after = {a.name: a for _, a in delta.tasks if a is not None}.get(run.task_name)
         if after is None:
             raise Violation("epoch", f"{run} started, and its task has no new revision")
+        if after.id != self._ledger.view.task_id_of(run.id):
+            raise Violation("start", f"{run} of a task that was removed")
+        if not after.enabled and run.triggered_by in (Trigger.SCHEDULE, Trigger.CATCH_UP):
+            raise Violation("start", f"{run} of a task that is disabled")
         assert call.now is not None
         lease = call.now + call.options["lease"]
         if (run.owner, run.epoch, run.lease_until) != (call.owner, after.revision, lease):
@@ -263,8 +270,6 @@ class Runs:
             answers = {False}
         elif new.task_name in _paused(delta):
             answers.add(False)  # by another run's end, just before
-        if not retried and self._is_stored(wanted):
-            return  # it was pruned away around its later attempts, and backfilled
         if retried not in answers:
             raise Violation("retry", f"{new}: tried again is {retried}; handler: {entry}")
 
@@ -292,6 +297,36 @@ class Runs:
         wait = delay(policy, task.name, new.slot, new.attempt) if after is None else after
         at = new.finished_at + timedelta(seconds=wait)
         return at <= new.scheduled_for + timedelta(seconds=policy.give_up_after)
+
+    def _check_tally(self, before: TaskRecord, after: TaskRecord, delta: Delta) -> None:
+        """Whether the task counts the slots that failed, and pauses when it has to."""
+        if delta.call.method not in ("claim", "finish"):
+            return
+        retried = {(r.task_name, r.slot, r.attempt, r.manual) for r in delta.inserted}
+        failed = succeeded = 0
+        limits = set()
+        for old, run in delta.changed:
+            if run.task_name != before.name or self._ledger.task_of[run.id] != before.id:
+                continue
+            if old.status is Status.RUNNING and run.status is Status.SUCCESS:
+                succeeded += 1
+            elif old.status is Status.RUNNING and run.status is Status.ERROR:
+                if run.reason is Reason.CANCELLED:
+                    continue
+                if (run.task_name, run.slot, run.attempt + 1, run.manual) not in retried:
+                    failed += 1
+                    limits |= {self._plans[run.id].policies.pause_after_failures}
+                    limits |= {decode(before).policies.pause_after_failures}
+        if succeeded and failed:
+            return  # the order in which they are recorded decides
+        if after.failures != (0 if succeeded else before.failures + failed):
+            raise Violation("failures", f"{before} became {after}")
+        if before.enabled and failed and len(limits) == 1:
+            (limit,) = limits
+            if after.enabled != (limit is None or after.failures < limit):
+                raise Violation("pause", f"{before} became {after}")
+        elif before.enabled and not after.enabled and not failed:
+            raise Violation("pause", f"{before} became {after}")
 
     # --- one at a time
 

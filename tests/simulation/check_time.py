@@ -28,6 +28,7 @@ class Timeliness:
         scenario: Scenario = world.scenario
         self._asked: dict[int, float] = {}
         """When the cancellation of a run was asked for."""
+        self._claimed: dict[int, float] = {}
         self._poll = float(scenario.settings["poll"])
         self._lease = float(scenario.settings["lease"])
         self._grace = float(scenario.settings["cancel_grace"])
@@ -38,7 +39,12 @@ class Timeliness:
 
     def check(self, delta: Delta) -> None:
         """To be called before the ledger takes the delta over."""
+        if delta.call.method == "renew":
+            self._check_phantoms(delta)
         if delta.call.method == "claim":
+            for run in (*delta.inserted, *(new for _, new in delta.changed)):
+                if run.status is Status.RUNNING:
+                    self._claimed[run.id] = delta.time
             for before, after in delta.tasks:
                 if before is not None and after is not None:
                     self._check_slot(before, after)
@@ -113,6 +119,17 @@ class Timeliness:
         if entry.lost_at is None or entry.ended is None or entry.habit in DEAF:
             return
         patience = self._lease / 3 + self._poll + self._grace + self._slack
-        if entry.ended > entry.lost_at + patience and self._calm_since(entry.lost_at, node):
+        if entry.ended > max(entry.lost_at, node.disturbed_at) + patience:
             raise Violation("zombie", f"{entry}, which lost its run at {entry.lost_at:.1f}")
 
+    def _check_phantoms(self, delta: Delta) -> None:
+        """Whether a process knows of the runs that it has; it is told when it renews its leases."""
+        node = self._world.node_of(delta.call.owner)
+        engine = node.scheduler.engine
+        if delta.call.owner != node.owner or engine is None:
+            return
+        for run in self._ledger.live.values():
+            if run.owner == node.owner and run.id not in engine.executions.all:
+                since = max(self._claimed.get(run.id, 0.0), node.disturbed_at)
+                if delta.time > since + self._lease / 3 + self._poll + self._slack:
+                    raise Violation("phantom", f"nobody executes {run}")

@@ -45,9 +45,15 @@ class CallFault:
     seconds: float
     down: float
 
-    def hits(self, method: str) -> bool:
-        """Whether it is this call's turn."""
-        fits = self.methods in ("any", method) or (self.methods == "write" and method in WRITES)
+    def hits(self, method: str, result: Any = None) -> bool:
+        """Whether it is this call's turn. One at a "start" looks at what the call brought."""
+        if self.methods == "start":
+            fits = method == "claim" and result is not None and bool(result.runs)
+        elif result is None:
+            fits = self.methods in ("any", method)
+            fits = fits or (self.methods == "write" and method in WRITES)
+        else:
+            fits = False
         if not fits or self.count <= 0:
             return False
         if self.skip > 0:
@@ -149,33 +155,27 @@ class Link:
         server, loop = self._server, self._server.loop
         there = self._random.random() ** 3 * server.latency
         back = self._random.random() ** 3 * server.latency
-        fault = next((f for f in self.faults if f.hits(method)), None)
-        what = None if fault is None else fault.what
-        if fault is not None:
-            self._disturbed(f"{what} {method}", fault.seconds)
-            if what == "late":
-                there += fault.seconds
-            elif what == "late answer":
-                back += fault.seconds
+        fault = self._fault(method)
+        if fault is not None and fault.what == "late":
+            there += fault.seconds
         answer: asyncio.Future[Any] = loop.create_future()
 
         def commit() -> None:
-            if what == "kill before":
-                self._die(fault.down if fault else 0.0)
-                return
-            if what == "before":
-                result: Any = StorageError(f"{method} failed, and nothing was done")
-            else:
-                try:
-                    result = server.do(self, method, args, options)
-                except StorageError as error:
-                    result = error
-                if what == "after":
-                    result = StorageError(f"{method} failed, after it was done")
-            if what == "kill after":
-                self._die(fault.down if fault else 0.0)
-                return
-            loop.at(back, deliver, result)
+            if fault is not None and fault.what == "kill before":
+                return self._die(fault.down)
+            if fault is not None and fault.what == "before":
+                return loop.at(back, deliver, StorageError(f"{method} failed, nothing was done"))
+            try:
+                result = server.do(self, method, args, options)
+            except StorageError as error:
+                return loop.at(back, deliver, error)
+            late = fault or self._fault(method, result)
+            if late is not None and late.what in ("kill before", "kill after"):
+                return self._die(late.down)
+            if late is not None and late.what in ("before", "after"):
+                result = StorageError(f"{method} failed, after it was done")
+            waits = late.seconds if late is not None and late.what == "late answer" else 0.0
+            return loop.at(back + waits, deliver, result)
 
         def deliver(result: Any) -> None:
             if answer.done():  # the caller was cancelled
@@ -190,6 +190,14 @@ class Link:
         else:
             loop.call_later(there, commit, context=self._process.context)
         return await answer
+
+
+    def _fault(self, method: str, result: Any = None) -> CallFault | None:
+        """What goes wrong with this call, if anything does."""
+        fault = next((f for f in self.faults if f.hits(method, result)), None)
+        if fault is not None:
+            self._disturbed(f"{fault.what} {method}", fault.seconds)
+        return fault
 
 
 for _name in METHODS:

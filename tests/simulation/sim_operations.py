@@ -63,7 +63,7 @@ async def _operate(world: World, node: Node, step: Step) -> None:
             if live:
                 run = Random(f"{world.scenario.seed} {step.at}").choice(live)
                 await scheduler.cancel_run(run.id, by="ana")
-        case "backfill":
+        case "backfill" if world.scenario.settings["keep_runs"] is None:
             now = scheduler.clock.now()
             start = now - timedelta(seconds=options["back"])
             # At most so many slots: what is to be healed must be healed soon.

@@ -144,7 +144,7 @@ def draw(seed: int, *, scale: float = 1.0) -> Scenario:
     for _ in range(int(rng.choice((0, 5, 10, 16)) * scale)):
         steps.append(drawer.operation(len(tasks)))
     if mode != CALM:
-        for _ in range(int(rng.choice((1, 3, 6, 10)) * scale)):
+        for _ in range(int(rng.choice((2, 4, 8, 14)) * scale)):
             steps.append(drawer.fault(mode))
     steps.sort(key=lambda step: step.at)
     slow = rng.choice((0.01, 0.2, 1.0, 3.0))
@@ -236,7 +236,7 @@ class _Drawer:
         return self.start + timedelta(seconds=round(self.rng.uniform(low, high) * self.horizon))
 
     def task(self, number: int) -> TaskPlan:
-        habits = self.rng.choice(tuple(HABITS))
+        habits = self.rng.choice(("good", "slow", "slow", "flaky", "flaky", "bad", "bad", "fatal"))
         definition = {**self.schedule(), **self.policies()}
         return TaskPlan(f"t{number}", habits, definition)
 
@@ -310,7 +310,11 @@ class _Drawer:
         )
         if mode == WILD and rng.random() < 0.3:
             kind = "clock"
-        return self.step(kind, kinds[kind](), 0)
+        options = kinds[kind]()
+        if kind in ("kill", "stall", "suspend", "stop") and rng.random() < 0.6:
+            # So long after the next time that a handler begins there.
+            options["after"] = rng.choice((0.0, 0.1, 1, 4, 12)) * unit
+        return self.step(kind, options, 0)
 
     def step(self, kind: str, options: dict[str, Any], task: int) -> Step:
         at = round(self.rng.uniform(0.02, 0.98) * self.horizon, 3)

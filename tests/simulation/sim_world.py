@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -55,6 +55,8 @@ class Node:
         self.process.kill()
         self.scheduler: Scheduler
         self.link: Link
+        self.ambushes: list[tuple[float, Step]] = []
+        """Faults that wait for a handler to begin, and how long after that they come."""
         self.going = False
         """Whether a stop is under way."""
         self.disturbed_at = -1e9
@@ -253,6 +255,9 @@ class World:
         if run.id in self.book.entries:
             self.fail("executed twice", f"{self.book.entries[run.id]} and {entry}")
         self.book.entries[run.id] = entry
+        if node.ambushes and not self.healed.is_set():
+            after, step = node.ambushes.pop(0)
+            self.loop.at(after, self._take_unless_healed, step)
         stored = self.ledger.runs.get(run.id)
         if stored is None:
             self.fail("executed from nowhere", f"{entry}")
@@ -352,18 +357,23 @@ class World:
     def _heal(self) -> None:
         """From now on nothing goes wrong any more."""
         self.note("healed")
-        self.offset = 0.0
         self.healed.set()
         for node in self.nodes:
+            if self.offset or node.own_offset or node.process.stalled:
+                node.disturb("is healed", 0.0)
             node.own_offset = 0.0
             node.link.faults.clear()
             if node.process.stalled:
                 node.process.go_on()
             node.boot()
+        self.offset = 0.0
 
     def _take(self, step: Step) -> None:
         node, options = self.nodes[step.node], step.options
         self.note(f"{node.name} {step.kind} t{step.task} {options}")
+        if (after := options.pop("after", None)) is not None:
+            node.ambushes.append((after, replace(step, args=tuple(options.items()))))
+            return
         match step.kind:
             case "kill":
                 process = node.process
@@ -385,6 +395,10 @@ class World:
             case _:
                 if node.up:
                     node.process.spawn(operate(self, node, step))
+
+    def _take_unless_healed(self, step: Step) -> None:
+        if not self.healed.is_set():
+            self._take(step)
 
     def _set_clock(self, node: Node, by: float) -> None:
         if self.scenario.mode in (CALM, FILE) or (self.scenario.mode == SERVER and by % 3 == 0):

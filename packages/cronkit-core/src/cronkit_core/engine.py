@@ -119,6 +119,8 @@ class Engine:
         """When what is full is looked at again."""
         self._in_doubt = False
         """Whether a claim failed: it may have been committed all the same."""
+        self._in_vain = False
+        """Whether the last claim found nothing that it could do."""
         self._renew_at = 0.0
         self._renew_when = datetime.min.replace(tzinfo=UTC)
         """When to renew leases by the wall clock, which may jump; `_renew_at`: by the monotonic."""
@@ -252,7 +254,11 @@ class Engine:
                 self._full_groups |= planner.full_groups
                 self._look_again_at = self.clock.monotonic() + self.settings.poll
             elif not planner.progress:
-                return self.settings.poll
+                # Another process was faster: then it is to be asked anew what comes next. Or what
+                # is due cannot be had yet, and asking again at once would go on and on.
+                self._in_vain = not self._in_vain
+                return 0.0 if self._in_vain else self.settings.poll
+            self._in_vain = False
             if not claimed.more:
                 break
         return 0.0
@@ -275,24 +281,24 @@ class Engine:
     async def _recorded(self, finishes: Sequence[Finish], refused: set[int]) -> None:
         """The storage has taken the ends of runs, except for those that it refused."""
         enabled = set()
+        ended = []
         for finish in finishes:
             execution = self.executions.all.get(finish.run_id)
             if execution is None:
-                continue  # one that could not be adopted
+                continue  # it could not be adopted
+            ended.append(execution)
             if execution.task.enabled:
                 enabled.add(execution.task_id)
             if finish.run_id in refused:
                 self._announcer.refused(execution.run)
             else:
                 self._announcer.ended(execution.run, finish)
+        await self._tell_paused([f for f in finishes if f.run_id not in refused], enabled)
+        for execution in ended:
+            self.executions.forget(execution.run.id)
             if execution.run.task_group is not None:
                 self._full_groups.discard(execution.run.task_group)
-        try:
-            await self._tell_paused([f for f in finishes if f.run_id not in refused], enabled)
-        finally:
-            for finish in finishes:
-                self.executions.forget(finish.run_id)
-            self._wake.set()
+        self._wake.set()
 
     async def _tell_paused(self, finishes: Iterable[Finish], enabled: Container[int]) -> None:
         """Announce the tasks that these ends have disabled; `enabled` are those that were not so

@@ -1,43 +1,88 @@
-"""The JSON views under /-/api/cron."""
+"""The JSON views under /-/api/cron that datasette-cron has always documented. What they take and
+answer only grows."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
 
 from datasette.utils.asgi import BadRequest, NotFound, Response
 
-from cronkit_core.tasks import Task
+from cronkit_core.storage.base import RunQuery, TaskQuery
 
+from .api_json import task_details, task_json
 from .call import Call
-from .models import cron_task
+from .internal_db import STARTED
+from .models import cron_run
+from .paging import next_id, page, page_size, query_choice, wants_page
+from .requirements import check_task
 
 RUNS = 50
+SWITCH = {None: None, "1": True, "true": True, "0": False, "false": False}
 
 
 async def list_tasks(call: Call) -> Response:
-    """GET /-/api/cron/tasks"""
-    tasks = await call.scheduler.tasks()
-    return Response.json({"tasks": [task_json(task) for task in tasks]})
+    """GET /-/api/cron/tasks: all of them, or a page of those that fit."""
+    secrets = await call.actor_may_edit()
+    args = call.request.args
+    query = TaskQuery(
+        limit=None,
+        search=args.get("search"),
+        handler=args.get("handler"),
+        enabled=SWITCH[query_choice(call, "enabled", ("1", "true", "0", "false"))],
+        last_status=query_choice(call, "last_status", ("success", "error")),
+        after=args.get("_next"),
+    )
+    if not wants_page(call):
+        tasks = await call.scheduler.tasks(query)
+        return Response.json({"tasks": [task_json(task, secrets=secrets) for task in tasks]})
+    size = page_size(call)
+    found = await call.scheduler.tasks(replace(query, limit=size + 1))
+    return page(
+        call,
+        "tasks",
+        found,
+        size,
+        lambda task: task_json(task, secrets=secrets),
+        lambda task: task.name,
+    )
 
 
 async def show_task(call: Call) -> Response:
     """GET /-/api/cron/tasks/{name}"""
-    return Response.json(task_json(await call.scheduler.get_task(call.name)))
+    task = await call.scheduler.get_task(call.name)
+    show = task_json if query_choice(call, "_extra", ("details",)) is None else task_details
+    return Response.json(show(task, secrets=await call.actor_may_edit()))
 
 
 async def list_runs(call: Call) -> Response:
     """GET /-/api/cron/tasks/{name}/runs: the newest 50, also of a task that was removed."""
-    runs = await call.scheduler.internal_db.get_runs(call.name, limit=RUNS)
+    size = page_size(call, RUNS)
+    query = RunQuery(task_name=call.name, statuses=STARTED, before_id=next_id(call), limit=size + 1)
+    await call.scheduler.open()
+    runs = await call.scheduler.storage.runs(query)
     if not runs and await call.scheduler.internal_db.get_task(call.name) is None:
         raise NotFound(f"Task not found: {call.name}")
-    return Response.json({"runs": [asdict(run) for run in runs]})
+    if not wants_page(call):
+        return Response.json({"runs": [asdict(cron_run(run)) for run in runs[:size]]})
+    return page(call, "runs", runs, size, lambda run: asdict(cron_run(run)), lambda run: run.id)
 
 
 async def trigger_task(call: Call) -> Response:
     """POST /-/api/cron/tasks/{name}/trigger"""
-    await call.body()
-    run_id = await call.scheduler.trigger_task(call.name, by=actor_name(call))
+    body = await call.body()
+    config, force = body.get("config"), body.get("force", False)
+    if not isinstance(force, bool):
+        raise BadRequest('bad "force": send true or false')
+    if config is not None:
+        # To run a handler with a config of one's own is as good as to edit the task.
+        await call.require_edit()
+        if not isinstance(config, dict):
+            raise BadRequest('bad "config": send an object')
+        task = await call.scheduler.get_task(call.name)
+        await check_task(call.scheduler, call.request.actor, task.handler, config)
+    run_id = await call.scheduler.trigger_task(
+        call.name, config=config, force=force, by=actor_name(call)
+    )
     return Response.json({"ok": True, "message": f"Task {call.name} triggered", "run_id": run_id})
 
 
@@ -51,18 +96,6 @@ async def enable_task(call: Call) -> Response:
     else:
         await call.scheduler.disable_task(call.name, by=actor_name(call))
     return Response.json({"ok": True, "enabled": enabled})
-
-
-def task_json(task: Task) -> dict[str, Any]:
-    """The task as JSON data: the fields of CronTask, and what its schedule means."""
-    return {**asdict(cron_task(task.record)), "schedule_description": description(task)}
-
-
-def description(task: Task) -> str:
-    """The schedule of `task` in plain English, or why there is none."""
-    if task.schedule is None:
-        return f"broken: {task.broken}"
-    return task.schedule.describe()
 
 
 def actor_name(call: Call) -> str | None:

@@ -111,6 +111,8 @@ async def _copy(database: Database, target: Path) -> int:
             conn.execute("VACUUM INTO ?", (str(partial),))
             _sync(partial)
             size = partial.stat().st_size
+            if stopped.is_set():
+                raise RuntimeError("the run was cancelled: no snapshot is kept")
             partial.replace(target)
             _sync(target.parent)
         finally:

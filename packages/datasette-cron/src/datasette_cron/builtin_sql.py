@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from datasette.plugins import pm
@@ -33,8 +34,8 @@ STEPS_BETWEEN_LOOKS = 10_000
 """How many of SQLite's instructions run until a cancelled run notices."""
 OF_THE_RUN = ("cron_task", "cron_slot", "cron_attempt")
 """Parameters that every statement may use: what makes a run unique."""
-OF_A_REQUEST = ("_actor_", "_cookie_", "_header_")
-"""Datasette's magic parameters that have no meaning where there is no request."""
+OF_A_REQUEST = ("actor", "cookie", "header")
+"""Prefixes of Datasette's magic parameters that have no meaning where there is no request."""
 
 
 def sql_statements(key: str, value: object) -> tuple[str, ...]:
@@ -83,8 +84,11 @@ class SQL:
         database, statements, params = await _read(datasette, config)
         run = current_run()
         of_the_run = (run.task.name, run.slot.isoformat(), run.attempt)
-        params = {**dict(zip(OF_THE_RUN, of_the_run, strict=True)), **params}
-        params |= await _magic(datasette, statements, params)
+        params = {
+            **params,
+            **dict(zip(OF_THE_RUN, of_the_run, strict=True)),
+            **await _magic(datasette, statements),
+        }
         return {"rows_changed": await _execute(database, statements, params)}
 
     async def validate(self, datasette: Datasette, config: dict[str, Any]) -> None:
@@ -140,13 +144,14 @@ async def _read(
             )
         statements = (query.sql,)
     params: dict[str, Any] = data.get("params", {})
+    magic = _magic_functions(datasette)
     for parameter in _parameters(statements):
-        if parameter.startswith(OF_A_REQUEST):
+        if _prefix(parameter) in OF_A_REQUEST:
             raise InvalidTask(
                 f"parameter :{parameter} stands for a part of a request, and a task has none: use "
                 f"one that has its value in params"
             )
-        if parameter not in (*params, *OF_THE_RUN) and not parameter.startswith("_"):
+        if _prefix(parameter) not in magic and parameter not in (*params, *OF_THE_RUN):
             raise InvalidTask(f"parameter :{parameter} has no value: give it one in params")
     return database, statements, params
 
@@ -155,18 +160,29 @@ def _parameters(statements: Sequence[str]) -> list[str]:
     return list(itertools.chain.from_iterable(map(named_parameters, statements)))
 
 
-async def _magic(
-    datasette: Datasette, statements: Sequence[str], params: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The values of Datasette's magic parameters, such as :_now_datetime_utc."""
-    hooks = pm.hook.register_magic_parameters(datasette=datasette)
-    functions = dict(itertools.chain.from_iterable(hooks))
+def _prefix(parameter: str) -> str | None:
+    """The prefix of a magic parameter: "now" of "_now_datetime_utc"."""
+    found = re.fullmatch(r"_([^_]+)_.*", parameter)
+    return None if found is None else found[1]
+
+
+def _magic_functions(datasette: Datasette) -> dict[str, Callable[[str, Any], Any]]:
+    """Datasette's magic parameters, by their prefixes."""
+    return dict(
+        itertools.chain.from_iterable(pm.hook.register_magic_parameters(datasette=datasette))
+    )
+
+
+async def _magic(datasette: Datasette, statements: Sequence[str]) -> dict[str, Any]:
+    """The values of the magic parameters in `statements`."""
+    functions = _magic_functions(datasette)
     found = {}
     for parameter in _parameters(statements):
-        prefix, _, rest = parameter.removeprefix("_").partition("_")
-        if parameter not in params and parameter.startswith("_") and prefix in functions:
+        prefix = _prefix(parameter)
+        if prefix in functions:
             try:
-                found[parameter] = await await_me_maybe(functions[prefix](rest, None))
+                value = functions[prefix](parameter.removeprefix(f"_{prefix}_"), None)
+                found[parameter] = await await_me_maybe(value)
             except (KeyError, AttributeError) as error:
                 raise InvalidTask(
                     f"parameter :{parameter} has no value where there is no request"
@@ -179,10 +195,15 @@ async def _execute(database: Database, statements: Sequence[str], params: Mappin
 
     def cron_sql(conn: Any) -> int:
         conn.set_progress_handler(stopped.is_set, STEPS_BETWEEN_LOOKS)
+        changed = 0
         try:
-            return sum(_changed(conn, sql, params) for sql in statements)
+            for sql in statements:
+                changed += _changed(conn, sql, params)
         finally:
             conn.set_progress_handler(None, 0)
+        if stopped.is_set():
+            raise RuntimeError("the run was cancelled: rolled back")
+        return changed
 
     # Some statements work outside of transactions only.
     alone = len(statements) == 1 and statements[0].lower().startswith(("vacuum", "pragma"))

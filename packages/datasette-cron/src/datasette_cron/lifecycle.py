@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from datasette.utils import StartupError
 
@@ -32,9 +32,11 @@ async def prepare_database(datasette: Datasette) -> None:
 def make_scheduler(datasette: Datasette) -> None:
     """Make `datasette._cron_scheduler`, with the settings in datasette.yaml. Raises StartupError
     for those that make no sense."""
-    clock = getattr(datasette, "_cron_clock", None) or SystemClock()
+    options: dict[str, Any] = getattr(datasette, "_cron_options", {})  # what tests want
+    clock = options.get("clock") or SystemClock()
     datasette._cron_config = read_config(datasette, clock.now())
-    datasette._cron_scheduler = Scheduler(datasette, clock=clock, **datasette._cron_config.settings)
+    settings = {**datasette._cron_config.settings, **options}
+    datasette._cron_scheduler = Scheduler(datasette, **settings)
 
 
 async def start(datasette: Datasette) -> None:

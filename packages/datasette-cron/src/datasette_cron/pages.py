@@ -7,8 +7,10 @@ from datasette.utils.asgi import NotFound, Response
 
 from cronkit_core.errors import TaskNotFound
 
-from .api import RUNS, description
+from .api import RUNS
+from .api_json import description
 from .call import Call
+from .masking import masked
 from .models import cron_task
 
 
@@ -33,8 +35,11 @@ async def task(call: Call) -> Response:
         found = await call.scheduler.get_task(call.name)
     except TaskNotFound as error:
         raise NotFound(str(error)) from None
+    shown = cron_task(found.record)
+    if not await call.actor_may_edit():
+        shown.config = masked(shown.config)
     context = {
-        "task": cron_task(found.record),
+        "task": shown,
         "schedule": description(found),
         "broken": found.broken,
         "paused_by": found.record.paused_by,

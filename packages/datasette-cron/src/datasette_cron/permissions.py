@@ -19,9 +19,7 @@ EDIT = "datasette-cron-edit"
 
 ACTIONS = (
     Action(name=ACCESS, description="See and control scheduled tasks"),
-    Action(
-        name=EDIT, description="Create, edit and delete scheduled tasks", also_requires=ACCESS
-    ),
+    Action(name=EDIT, description="Create, edit and delete scheduled tasks", also_requires=ACCESS),
 )
 
 View = Callable[["Datasette", Request], Awaitable[Response]]

@@ -7,10 +7,11 @@ A handler says so with two attributes, both optional, both sync or async functio
 - `handler.requires(datasette, actor, config)` raises `datasette.Forbidden`, or returns False, when
   `actor` (a dict, or None for somebody who is not signed in) may not have the handler run so.
 
-`demands` sets them. Who makes a task, changes one, or triggers one with a config of its own, over
-REST or on a page, has to meet both, whatever it was that changed. A task in datasette.yaml acts for
-the operator, and one that a plugin adds acts for the plugin: of the first the config is checked, of
-the second nothing.
+An actor who may not is told that, and not what else is wrong. `demands` sets the attributes.
+
+Who makes a task, changes one, or triggers one with a config of its own, over REST or on a page, has
+to meet both, whatever it was that changed. A task in datasette.yaml acts for the operator, and one
+that a plugin adds acts for the plugin: of the first the config is checked, of the second nothing.
 """
 
 from __future__ import annotations
@@ -66,13 +67,25 @@ async def check_task(
     InvalidTask, and Forbidden.
     """
     found = _find(scheduler, handler)
-    # First, for errors in a config tell of what there is.
+    problem: InvalidTask | None = None
+    try:
+        await _validate(scheduler.datasette, handler, found, config)
+    except InvalidTask as error:
+        problem = error
     requires = _demand(found, "requires")
     if requires is not None:
-        allowed = await await_me_maybe(requires(scheduler.datasette, actor, _own(config)))
-        if allowed is False:
-            raise Forbidden(f"Permission denied: the handler {handler} refuses this actor")
-    await _validate(scheduler.datasette, handler, found, config)
+        try:
+            allowed = await await_me_maybe(requires(scheduler.datasette, actor, _own(config)))
+        except Forbidden:
+            raise  # before the problem is told, which may tell of what there is
+        except Exception:
+            if problem is None:
+                raise
+        else:
+            if allowed is False:
+                raise Forbidden(f"Permission denied: the handler {handler} refuses this actor")
+    if problem is not None:
+        raise problem
 
 
 async def require(datasette: Datasette, actor: Actor, action: str, resource: Resource) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from datasette.utils.asgi import Base400, Forbidden, Request, Response
@@ -19,8 +18,12 @@ from cronkit_core.errors import (
     TaskNotFound,
 )
 
-from . import api, pages, permissions
+from . import pages, permissions
 from .call import Call, View
+from .endpoints import ENDPOINTS
+from .openapi import describe
+from .operations import Operation, Route
+from .scheduler import TaskExists
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
@@ -30,25 +33,18 @@ logger = logging.getLogger("datasette_cron")
 Error = Callable[[str, int, Mapping[str, str]], Response]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """The views at the addresses that fit `pattern`, by method."""
-
-    pattern: str
-    views: Mapping[str, View]
-
-    @property
-    def allow(self) -> str:
-        """The methods, as the header `Allow` lists them."""
-        return ", ".join([*self.views, *(["HEAD"] if "GET" in self.views else [])])
+async def show_description(call: Call) -> Response:
+    """GET /-/api/cron/openapi.json"""
+    base = str(call.datasette.urls.path("/")).rstrip("/")
+    return Response.json(describe(API, base))
 
 
 API = (
-    Route(r"/-/api/cron/tasks$", {"GET": api.list_tasks}),
-    Route(r"/-/api/cron/tasks/(?P<name>[^/]+)$", {"GET": api.show_task}),
-    Route(r"/-/api/cron/tasks/(?P<name>[^/]+)/runs$", {"GET": api.list_runs}),
-    Route(r"/-/api/cron/tasks/(?P<name>[^/]+)/trigger$", {"POST": api.trigger_task}),
-    Route(r"/-/api/cron/tasks/(?P<name>[^/]+)/enable$", {"POST": api.enable_task}),
+    *ENDPOINTS,
+    Route(
+        r"/-/api/cron/openapi\.json$",
+        {"GET": Operation(show_description, "This description", {"type": "object"})},
+    ),
 )
 PAGES = (
     Route(r"/-/cron$", {"GET": pages.index}),
@@ -61,6 +57,7 @@ _STATUSES: tuple[tuple[type[CronkitError], int], ...] = (
     (RunNotFound, 404),
     (HandlerNotFound, 409),
     (TaskActive, 409),
+    (TaskExists, 409),
     (Conflict, 409),
     (StorageError, 503),
     (CronkitError, 400),

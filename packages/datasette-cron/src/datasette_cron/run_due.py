@@ -18,7 +18,8 @@ from .scheduler import Scheduler
 ENDS = (RunSucceeded, RunFailed, RunLost, LeaseLost)
 LOOK_EVERY = 0.05
 FOREVER = 10 * 365 * 86_400.0
-MOST_PENDING = 1_000
+LIVE = (Status.PENDING, Status.RUNNING)
+MOST_LIVE = 10_000
 
 
 @dataclass(slots=True)
@@ -75,14 +76,19 @@ def _ends(scheduler: Scheduler) -> Iterator[tuple[asyncio.Event, list[int]]]:
 
 
 async def _is_done(scheduler: Scheduler, since: datetime) -> bool:
-    """Whether nothing is left of what was due at `since`."""
-    engine = scheduler.engine
-    if engine is None or engine.last_tick is None or not engine.idle or engine.executions.all:
-        return False
+    """Whether nothing is left to do here of what was due at `since`."""
     for task in await scheduler.internal_db.get_due_tasks():
         if task.next_run_at is not None and datetime.fromisoformat(task.next_run_at) <= since:
             return False
-    query = RunQuery(statuses=[Status.PENDING], until=since, limit=MOST_PENDING)
-    pending = await scheduler.storage.runs(query)
+    # What was claimed before is a run by now.
+    query = RunQuery(statuses=LIVE, until=since, limit=MOST_LIVE)
     now = scheduler.clock.now()
-    return not any(run.due_at is not None and run.due_at <= now for run in pending)
+    return not any(
+        _is_ours(run, scheduler.owner, now) for run in await scheduler.storage.runs(query)
+    )
+
+
+def _is_ours(run: Run, owner: str, now: datetime) -> bool:
+    """Whether this process executes `run`, or is to: it is due, or its process is gone."""
+    at = run.lease_until if run.status is Status.RUNNING else run.due_at
+    return run.owner == owner or (at is not None and at <= now)

@@ -171,7 +171,9 @@ class Scheduler(cronkit_core.Scheduler):
             if changed:
                 wish = changes.redefine(old, changed)
                 if approved and (wish.handler, wish.config) != (approved.handler, approved.config):
-                    raise Conflict(f"task {name!r} was changed meanwhile: look at it, and try again")
+                    raise Conflict(
+                        f"task {name!r} was changed meanwhile: look at it, and try again"
+                    )
                 made = changes.save(old, wish, now, keep_earlier=False)
             record = old if made is None else made.record
             switched = None

@@ -179,13 +179,7 @@ def _days_of_month(field: CronField) -> str:
     def rule(item: CronItem) -> str:
         if item.kind == "last-weekday":
             return "the last weekday (Monday to Friday)"
-        if item.kind == "nearest-weekday":
-            return f"the weekday (Monday to Friday) nearest the {_nth(item.first)}"
-        if item.before == 1:
-            return "the day before the last day"
-        if item.before:
-            return f"the day {item.before} days before the last day"
-        return "the last day"
+        return f"the weekday (Monday to Friday) nearest the {_nth(item.first)}"
 
     numbers = _numbers(field)
     if len(numbers) > 3 and _step_of(numbers) > 1:
@@ -195,9 +189,24 @@ def _days_of_month(field: CronField) -> str:
         ]
     else:
         words = _spans(numbers, lambda n: f"the {_nth(n)}", stepped=False)
-    words += _unique(field, rule)
-    lone_run = len(words) == 1 and len(numbers) > 1 and words[0].startswith("the ")
-    return f"{'from' if lone_run else 'on'} {_join(words)} of the month"
+    run = len(words) == 1 and len(numbers) > 1 and words[0].startswith("the ")
+    other = dict.fromkeys(rule(item) for item in field.rules if item.kind != "last-day")
+    words += [*other, *_last_days({i.before for i in field.rules if i.kind == "last-day"})]
+    return f"{'from' if run and len(words) == 1 else 'on'} {_join(words)} of the month"
+
+
+def _last_days(before: set[int]) -> list[str]:
+    """The days so many days before the month's last, from early to late."""
+    count = 0
+    while count in before:
+        count += 1
+    words = []
+    for days in sorted(before - set(range(count)), reverse=True):
+        length = "day" if days == 1 else f"day {days} days"
+        words.append(f"the {length} before the last day")
+    if count:
+        words.append("the last day" if count == 1 else f"the last {count} days")
+    return words
 
 
 def _days_of_week(field: CronField) -> str:
@@ -206,7 +215,7 @@ def _days_of_week(field: CronField) -> str:
         return f"the {which} {_WEEKDAYS[item.first]}"
 
     numbers = _numbers(field)
-    rules = _unique(field, rule)
+    rules = list(dict.fromkeys(map(rule, field.rules)))
     if not rules and (ends := _week_run(numbers)):
         return f"{_WEEKDAYS[ends[0]]} to {_WEEKDAYS[ends[1]]}"
     # A week is listed from Monday on, as people do.
@@ -222,10 +231,6 @@ def _week_run(numbers: Sequence[int]) -> tuple[int, int] | None:
     first = [n for n in numbers if (n - 1) % 7 not in numbers]
     last = [n for n in numbers if (n + 1) % 7 not in numbers]
     return (first[0], last[0]) if len(first) == 1 else None
-
-
-def _unique(field: CronField, rule: Callable[[CronItem], str]) -> list[str]:
-    return list(dict.fromkeys(map(rule, field.rules)))
 
 
 # Months and years

@@ -257,6 +257,7 @@ class RRuleSchedule(Schedule):
         """The first slot that is not before `at`."""
         if self._plain:
             return self._slots[0].next(at)
+        barren = END
         for misses in range(1, MAX_EXCLUDED + 1):
             found = self._next_named(at)
             if found is None:
@@ -265,6 +266,10 @@ class RRuleSchedule(Schedule):
             if clear == found:
                 return found
             at = clear if misses % _PATIENCE else self._jump_after(clear)
+            if self._exslots and misses == _PATIENCE:
+                barren = self._exclusions().barren_after(max(at, self._last_date()))
+            if at > barren:
+                return None
         return None
 
     def _previous(self, at: int) -> int | None:
@@ -278,6 +283,11 @@ class RRuleSchedule(Schedule):
                 return found
             at = (clear if misses % _PATIENCE else self._jump_before(clear)) + 1
         return None
+
+    def _last_date(self) -> int:
+        """The last instant that was added or taken out by date."""
+        spans = [end for _, end in self._exspans[-1:]]
+        return max((*self._rdates[-1:], *self._exdates[-1:], *spans), default=0)
 
     def _exclusions(self) -> Exclusions:
         if self._covered is None:
@@ -321,15 +331,16 @@ class RRuleSchedule(Schedule):
             return span[1]
         if self._dropped(at):
             return at + 1
-        return next((slots.run_end(at) for slots in self._exslots if slots.next(at) == at), at)
+        return next((slots.run(at)[1] for slots in self._exslots if slots.next(at) == at), at)
 
     def _clear_before(self, at: int) -> int:
         """`at` where nothing takes it out; else an earlier instant after which everything is."""
         span = self._span_at(at)
         if span is not None:
             return span[0] - 1
-        taken = self._dropped(at) or any(slots.next(at) == at for slots in self._exslots)
-        return at - 1 if taken else at
+        if self._dropped(at):
+            return at - 1
+        return next((slots.run(at)[0] - 1 for slots in self._exslots if slots.next(at) == at), at)
 
     def _span_at(self, at: int) -> tuple[int, int] | None:
         i = bisect_right(self._exspans, (at, END)) - 1

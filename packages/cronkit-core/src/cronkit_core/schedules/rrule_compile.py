@@ -30,12 +30,13 @@ from .rrule_periods import (
 )
 from .rrule_rule import Rule
 from .rrule_stride import StridePlan
-from .rrule_times import Grid, Times, grid
+from .rrule_times import Grid, Listed, Times, grid
 
 EPOCH = datetime.combine(date(1970, 1, 1), time())
 """The phase of a rule without DTSTART."""
 
 _ALL_MONTHS = range(1, 13)
+_LISTED = 1440  # up to how many times of a day are listed
 _UNITS = {"HOURLY": 3600, "MINUTELY": 60, "SECONDLY": 1}
 
 
@@ -121,6 +122,7 @@ def _sub_daily(rule: Rule, start: datetime) -> Plan | None:
         minutes = rule.byminute or (start.minute,)
     if unit >= 60:
         seconds = rule.bysecond or (start.second,)
+    everything = Grid(hours, minutes, seconds)
     inner: Times | None = grid(
         (0,), minutes if unit == 3600 else (0,), seconds if unit >= 60 else (0,)
     )
@@ -148,7 +150,22 @@ def _sub_daily(rule: Rule, start: datetime) -> Plan | None:
         if not (hours and minutes and seconds):
             return None
         allowed = Grid(hours, minutes, seconds)
-    return StridePlan(stride, phase, unit, fit=fit, allowed=allowed, seconds=inner)
+    if DAY % stride == 0 and DAY // stride * inner.size <= _LISTED:
+        starts = range(phase % stride, DAY, stride)
+        units = [u for u in starts if allowed is None or allowed.next(u) == u]
+        offsets = inner.slice(0, inner.size)
+        listed = [u + offset for u in units for offset in offsets]
+        return DayPlan(FittingDays(fit or EVERY_DAY), Listed(listed)) if listed else None
+    return StridePlan(
+        stride,
+        phase,
+        unit,
+        fit=fit,
+        allowed=allowed,
+        seconds=inner,
+        everything=everything,
+        whole=not rule.bysetpos,
+    )
 
 
 def _divided(

@@ -85,7 +85,7 @@ def _some(words: Sequence[str]) -> str:
 def describe_rule(rule: Rule) -> str:
     """What `rule` says, without its zone."""
     words = _sub_daily(rule) if rule.sub_daily else f"{_at(rule)}{_DAYS[rule.freq](rule)}"
-    if rule.skip != "OMIT":
+    if rule.skip != "OMIT" and rule.freq in ("MONTHLY", "YEARLY"):
         way = "before" if rule.skip == "BACKWARD" else "after"
         words += f" (the day {way} where there is no such day)"
     if rule.freq == "WEEKLY" and rule.wkst and (rule.interval > 1 or rule.bysetpos):

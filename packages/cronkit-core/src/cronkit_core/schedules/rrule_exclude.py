@@ -1,10 +1,11 @@
-"""How far an EXRULE takes out all that a rule names: what lets the search for a slot jump over
-years of exclusions, and prove that there is no slot at all."""
+"""How far EXRULEs take out all that rules name: what lets the search for a slot jump over years of
+exclusions, and prove that there is no slot at all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import lcm
 
 from ._local import BLOCK, DAY, END, TABLES_END, clock_changes
 from .rrule_days import CYCLE_DAYS, CYCLE_YEARS, LAST_DAY, LAST_YEAR, year_of, year_start
@@ -16,10 +17,12 @@ _MARGIN = 2  # a slot's instant is less than this many days from its wall time
 
 @dataclass(frozen=True, slots=True)
 class _Exclusion:
-    """A plan that takes out, on its days up to `last`, every time of another."""
+    """A plan that takes out, on its days up to `last`, every time of another. Where the two read a
+    wall time in other manners, only on days that are away from changes of the clock."""
 
     plan: Plan
     last: int
+    calm: bool
 
 
 class Exclusions:
@@ -30,21 +33,26 @@ class Exclusions:
         self._rules = [
             (
                 rule.plan,
-                [_Exclusion(ex.plan, _last_day(ex)) for ex in exrules if self._takes(ex, rule)],
+                [
+                    _Exclusion(exrule.plan, _last_day(exrule), type(exrule) is not type(rule))
+                    for exrule in exrules
+                    if exrule.plan.covers(rule.plan)
+                ],
             )
             for rule in rules
         ]
-        cycle = max(
-            (
-                plan.cycle()
-                for rule, exclusions in self._rules
-                for plan in (rule, *(exclusion.plan for exclusion in exclusions))
-            ),
-            default=0,
-        )
-        # cycles of 400 years repeat together; others are looked through to the end
-        short = cycle <= CYCLE_DAYS * DAY
-        self._proof = 2 * CYCLE_YEARS if short else LAST_YEAR
+        plans = [slots.plan for slots in (*rules, *exrules)]
+        self._start = min((rule.start // DAY for rule in rules), default=0)
+        ends = [_last_day(exrule) for exrule in exrules if not exrule.endless]
+        self._end = max((day for day in ends if day < LAST_DAY), default=0)
+        days = lcm(*(plan.cycle_of_days() for plan in plans))
+        self._years = min(days // CYCLE_DAYS * CYCLE_YEARS, LAST_YEAR)
+        self._cycle = lcm(*(plan.cycle() for plan in plans))
+
+    def barren_after(self, instant: int) -> int:
+        """An instant after which the rules leave no slot when they leave none from `instant` up to
+        it."""
+        return max(instant, TABLES_END, (self._end + _MARGIN) * DAY) + self._cycle + _MARGIN * DAY
 
     def after(self, instant: int) -> int:
         """An instant, `instant` or later, before which every slot from `instant` on is taken out;
@@ -52,16 +60,15 @@ class Exclusions:
         offset = self._clock.calm[instant >> BLOCK]
         wall = instant - _MARGIN * DAY if offset is None else instant + offset
         low = min(max(wall // DAY, 0), LAST_DAY)
-        first = year_of(low)
-        for year in range(first, LAST_YEAR + 1):
+        # when the last EXRULE that ends has ended and no zone's tables tell, a whole cycle does
+        stop = max(year_of(low), year_of(self._end), year_of(TABLES_END // DAY)) + self._years
+        for year in range(year_of(low), min(stop, LAST_YEAR) + 1):
             base = year_start(year)
             mask = self._left(year) >> (low - base)
             if mask:
                 day = low + (mask & -mask).bit_length() - 1
                 return max(instant, first_pass(self._clock, day * DAY))
             low = year_start(year + 1)
-            if year - first > self._proof and low > self._last():
-                break
         return END
 
     def before(self, instant: int) -> int:
@@ -70,7 +77,7 @@ class Exclusions:
         offset = self._clock.calm[instant >> BLOCK]
         wall = instant + _MARGIN * DAY if offset is None else instant + offset
         end = min(max(wall // DAY, 0), LAST_DAY)
-        for year in range(year_of(end), 0, -1):
+        for year in range(year_of(end), year_of(self._start) - 1, -1):
             base = year_start(year)
             mask = self._left(year) & ((1 << (end - base + 1)) - 1)
             if mask:
@@ -78,25 +85,6 @@ class Exclusions:
                 return min(instant, (day + 1 + _MARGIN) * DAY)
             end = base - 1
         return -1
-
-    def _takes(self, exrule: Slots, rule: Slots) -> bool:
-        """Whether `exrule`, on each day that it has, has all the times that `rule` may have."""
-        times = exrule.plan.same_times()
-        if times is None or not rule.plan.all_times().within(times):
-            return False
-        # in a gap or an overlap, only what is read in the same manner is the same instant
-        return type(exrule) is type(rule) or self._steady(rule.start)
-
-    def _steady(self, start: int) -> bool:
-        """Whether the clock never changes from the wall time `start` on."""
-        # after the zone's tables end, a rule of the year changes it each year or never
-        changes = clock_changes(self._clock, start - _MARGIN * DAY, TABLES_END + 366 * DAY)
-        return next(changes, None) is None
-
-    def _last(self) -> int:
-        """The day after which no EXRULE ends."""
-        ends = [e.last for _, exclusions in self._rules for e in exclusions if e.last < LAST_DAY]
-        return max(ends, default=0)
 
     def _left(self, year: int) -> int:
         """The days of `year` on which something may be left."""
@@ -106,12 +94,24 @@ class Exclusions:
             mask = plan.days_in(year)
             for exclusion in exclusions:
                 if mask and exclusion.last >= start:
-                    limit = exclusion.last - start + 1
-                    mask &= ~(
-                        exclusion.plan.days_in(year) & ((1 << limit) - 1 if limit < 366 else -1)
-                    )
+                    taken = exclusion.plan.days_in(year)
+                    if exclusion.last - start < 366:
+                        taken &= (1 << (exclusion.last - start + 1)) - 1
+                    if exclusion.calm:
+                        taken &= self._calm_days(start)
+                    mask &= ~taken
             left |= mask
         return left
+
+    def _calm_days(self, start: int) -> int:
+        """The days of the year that begins with the day `start` that are away from changes of the
+        clock."""
+        first, last = (start - 4) * DAY, (start + 370) * DAY
+        calm = -1
+        for change in clock_changes(self._clock, first, last):
+            day = change.start // DAY - start
+            calm &= ~(((1 << 7) - 1) << (day - 3) if day > 3 else (1 << (day + 4)) - 1)
+        return calm
 
 
 def _last_day(exrule: Slots) -> int:

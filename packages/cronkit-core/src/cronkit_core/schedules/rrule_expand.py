@@ -70,6 +70,10 @@ class Plan(ABC):
         """A number of seconds after which the set repeats."""
 
     @abstractmethod
+    def cycle_of_days(self) -> int:
+        """A number of days after which what `days_in` says repeats."""
+
+    @abstractmethod
     def days_in(self, year: int) -> int:
         """The days of `year` that may have wall times, bit i for its day i."""
 
@@ -80,6 +84,11 @@ class Plan(ABC):
     def same_times(self) -> Times | None:
         """The times of every day, where all days have the same."""
         return None
+
+    def covers(self, other: Plan) -> bool:
+        """Whether on each day of `days_in`, this has all the wall times that `other` may have."""
+        times = self.same_times()
+        return times is not None and other.all_times().within(times)
 
     def may_repeat(self, shift: int) -> bool:
         """Whether two wall times may be `shift` seconds apart."""
@@ -139,6 +148,9 @@ class DayPlan(Plan):
 
     def cycle(self) -> int:
         return self._days.cycle * DAY
+
+    def cycle_of_days(self) -> int:
+        return self._days.cycle
 
     def days_in(self, year: int) -> int:
         return self._days.mask(year)

@@ -90,15 +90,19 @@ class Slots(ABC):
             return 0
         return self._count_between(first, last + 1)
 
-    def run_end(self, slot: int) -> int:
-        """An instant after `slot`, up to which from there on every second is a slot."""
+    def run(self, slot: int) -> tuple[int, int]:
+        """From where to before where, around `slot`, every second is a slot, as far as that is seen
+        at once."""
         times = self.plan.same_times()
         offset = self.clock.calm[slot >> BLOCK]
         if times is None or offset is None:
-            return slot + 1
+            return slot, slot + 1
         second = (slot + offset) % DAY
-        end = slot - second + times.run_end(second, 1)
-        return end if self.next(end - 1) == end - 1 else slot + 1
+        start, end = (slot - second + edge for edge in times.run(second, 1))
+        return (
+            start if self.next(start) == start else slot,
+            end if self.next(end - 1) == end - 1 else slot + 1,
+        )
 
     @abstractmethod
     def _next(self, instant: int) -> int | None: ...

@@ -28,10 +28,13 @@ class StridePlan(Plan):
         fit: Fit | None,
         allowed: Times | None,
         seconds: Times,
+        everything: Times,
+        whole: bool,
     ) -> None:
         """`stride`, `phase` and `unit` are in seconds. `fit` and `allowed` limit the units by the
         day and by the second of the day that they start in; None: all. `seconds` are those of each
-        unit."""
+        unit; `everything` has all times of the day that may come of these, and `whole`
+        says whether it has no others."""
         self._stride = stride
         self._phase = phase % stride
         self._unit = unit
@@ -39,6 +42,8 @@ class StridePlan(Plan):
         self._days = None if fit is None else FittingDays(fit)
         self._allowed = allowed
         self._seconds = seconds
+        self._everything = everything
+        self._whole = whole
         self._tabled = False
         self._units: DayPlan | None = None
         self._repeated: dict[int, Offsets] = {}
@@ -71,14 +76,25 @@ class StridePlan(Plan):
     def cycle(self) -> int:
         return lcm(self._stride, CYCLE_DAYS * DAY)
 
+    def covers(self, other: Plan) -> bool:
+        return (
+            isinstance(other, StridePlan)
+            and self._whole
+            and other._unit == self._unit
+            and other._stride % self._stride == 0
+            and (other._phase - self._phase) % self._stride == 0
+            and other.all_times().within(self._everything)
+        )
+
+    def cycle_of_days(self) -> int:
+        return CYCLE_DAYS
+
     def days_in(self, year: int) -> int:
         days = FittingDays(EVERY_DAY) if self._days is None else self._days
         return days.mask(year)
 
     def all_times(self) -> Times:
-        starts = self._allowed or Listed(range(0, DAY, self._unit))
-        seconds = self._seconds.slice(0, self._seconds.size)
-        return Listed([start + s for start in starts.slice(0, starts.size) for s in seconds])
+        return self._everything
 
     def count(self, start: int, end: int) -> int:
         if start >= end:
@@ -121,7 +137,7 @@ class StridePlan(Plan):
         """A wall time up to which all units from `unit` on are allowed."""
         if self._allowed is not None:
             second = unit % DAY
-            return unit - second + self._allowed.run_end(second, self._unit)
+            return unit - second + self._allowed.run(second, self._unit)[1]
         if self._days is None:
             return LAST_SECOND + 1
         return unit - unit % DAY + DAY

@@ -37,9 +37,10 @@ class Times(ABC):
         """The members with the indexes from `first` to before `last`."""
         return [self.at(i) for i in range(first, last)]
 
-    def run_end(self, second: int, unit: int) -> int:
-        """Up to where, from the member `second` on, every start of a `unit` is a member."""
-        return second + unit
+    def run(self, second: int, unit: int) -> tuple[int, int]:
+        """From where to before where, around the member `second`, every start of a `unit` is a
+        member."""
+        return second, second + unit
 
     def within(self, others: Times) -> bool:
         """Whether all members are members of `others`."""
@@ -127,12 +128,14 @@ class Grid(Times):
             and set(self.seconds) <= set(others.seconds)
         )
 
-    def run_end(self, second: int, unit: int) -> int:
+    def run(self, second: int, unit: int) -> tuple[int, int]:
+        length = 3600
         if unit == 1 and len(self.seconds) < 60:
-            return second + 1
-        if unit <= 60 and len(self.minutes) < 60:
-            return second - second % 60 + 60
-        return second - second % 3600 + 3600
+            length = 1
+        elif unit <= 60 and len(self.minutes) < 60:
+            length = 60
+        start = second - second % length
+        return start, start + length
 
 
 def grid(hours: Sequence[int], minutes: Sequence[int], seconds: Sequence[int]) -> Times | None:

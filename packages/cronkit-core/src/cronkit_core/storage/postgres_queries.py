@@ -121,7 +121,7 @@ class Queries(Claims):
             tx,
             f"SELECT id, name FROM {self.task_rows} WHERE name = ANY(%s::text[]) "
             "ORDER BY id FOR UPDATE",
-            (list(names),),
+            ([name for name in names if can_be_stored(name)],),
         )
         ids, removed = [row[0] for row in found], [row[1] for row in found]
         await fetch(tx, f"DELETE FROM {self.task_rows} WHERE id = ANY(%s::bigint[])", (ids,))

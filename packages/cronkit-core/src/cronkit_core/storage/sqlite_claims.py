@@ -193,20 +193,27 @@ class Claims(Edits):
         lease_until: datetime,
     ) -> Program[list[tuple[Run, int]]]:
         """Insert or take the runs that start; the answer holds those that are really ours."""
-        started: list[tuple[Run, int]] = []
-        if claim.starts:
-            first = 1 + (yield from self._last_run_id())
-            for i, new in enumerate(claim.starts, first):
-                run = rows.started(
+        inserted = yield from self._insert_rows(
+            claim.starts,
+            epochs=[epochs[new.task_id] for new in claim.starts],
+            owner=owner,
+            lease_until=lease_until,
+            now=now,
+        )
+        started = [
+            (
+                rows.started(
                     new,
-                    i,
+                    run_id,
                     owner=owner,
                     epoch=epochs[new.task_id],
                     lease=lease_until,
                     now=now,
-                )
-                started.append((run, new.task_id))
-            started = yield from self._insert_running(started, first)
+                ),
+                new.task_id,
+            )
+            for run_id, new in inserted
+        ]
         if claim.resumes:
             taken = [
                 replace(
@@ -230,45 +237,6 @@ class Claims(Edits):
             ids = {o.run.id: o.record.id for o in claim.resumes if o.record is not None}
             started += [(run, ids[run.id]) for run in taken]
         return started
-
-    def _last_run_id(self) -> Program[int]:
-        found = yield Statement("SELECT seq FROM sqlite_sequence WHERE name = ?", (self.run_rows,))
-        return found[0][0] if found else 0
-
-    def _insert_running(
-        self, started: list[tuple[Run, int]], first: int
-    ) -> Program[list[tuple[Run, int]]]:
-        # One executemany with ids of our own: RETURNING would cost a statement for each run.
-        yield Statement(
-            f"INSERT INTO {self.run_rows} (id, task_id, task_name, slot, attempt, status, "
-            "triggered_by, scheduled_for, owner, epoch, lease_until, started_at, task_group, "
-            "priority) VALUES (?, ?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (task_name, slot, attempt, manual) DO NOTHING",
-            [
-                (
-                    run.id,
-                    task_id,
-                    run.task_name,
-                    text(run.slot),
-                    run.attempt,
-                    run.triggered_by.value,
-                    text(run.scheduled_for),
-                    run.owner,
-                    run.epoch,
-                    optional_text(run.lease_until),
-                    optional_text(run.started_at),
-                    run.task_group,
-                    run.priority,
-                )
-                for run, task_id in started
-            ],
-            many=True,
-        )
-        stored = yield Statement(f"SELECT id FROM {self.run_rows} WHERE id >= ?", (first,))
-        if len(stored) == len(started):
-            return started
-        ids = {run_id for (run_id,) in stored}
-        return [(run, task_id) for run, task_id in started if run.id in ids]
 
     def _priorities(self, name: str, table: str, condition: str) -> str:
         """A CTE `name (v)` of the priorities that occur, highest first: one seek of an index each.

@@ -8,7 +8,7 @@ IMMEDIATE and COMMIT, so nothing that it has read changes before it writes.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -98,7 +98,6 @@ class Edits:
             f"FROM {self.task_rows} WHERE id IN {ANY}",
             (json.dumps(sorted({finish.task_id for finish in finishes})),),
         )
-        names = {row[0]: row[1] for row in found}
         tallies = {
             task_id: Tally(
                 bool(enabled), failures, _optional_time(ran), status, _optional_time(succeeded)
@@ -131,49 +130,88 @@ class Edits:
             many=True,
         )
         yield from self._insert(retries)
-        for task_id, t in tallies.items():
-            if t.pauses:
-                yield Statement(
-                    f"UPDATE {self.task_rows} SET enabled = 0, paused_at = ?, paused_by = ?, "
-                    "paused_note = ? WHERE id = ?",
-                    (
-                        text(now),
-                        PAUSED_BY_FAILURES,
-                        f"{t.failures} slots failed in a row",
-                        task_id,
-                    ),
-                )
-                yield from self._drop_pending(names[task_id], DISABLED, now)
+        paused = [(t.failures, task_id) for task_id, t in tallies.items() if t.pauses]
+        if paused:
+            yield Statement(
+                f"UPDATE {self.task_rows} SET enabled = 0, paused_at = ?, paused_by = ?, "
+                "paused_note = ? WHERE id = ?",
+                [
+                    (text(now), PAUSED_BY_FAILURES, f"{failures} slots failed in a row", task_id)
+                    for failures, task_id in paused
+                ],
+                many=True,
+            )
+            names = {task_id: name for task_id, name, *_ in found}
+            why = {names[task_id]: DISABLED for _, task_id in paused}
+            yield from self._drop_pending(why, now)
 
     def _insert(self, runs: Sequence[NewRun]) -> Program[list[int]]:
         """Insert pending runs; the answer has the ids of those that were not there."""
-        ids = []
+        inserted: list[tuple[int, NewRun]] = []
+        together: list[NewRun] = []
         for new in runs:
-            slot = new.slot
-            manual = new.triggered_by is Trigger.MANUAL
-            if manual and new.attempt == 1:
-                slot = yield from self._free_manual_slot(new.task_name, slot)
-            inserted = yield Statement(
-                f"INSERT INTO {self.run_rows} (task_id, task_name, slot, attempt, status, "
-                "triggered_by, manual, scheduled_for, due_at, config, task_group, priority) "
-                "VALUES (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (task_name, slot, attempt, manual) DO NOTHING RETURNING id",
+            if new.triggered_by is Trigger.MANUAL and new.attempt == 1:
+                # Its place depends on those before it.
+                inserted += yield from self._insert_rows(together)
+                slot = yield from self._free_manual_slot(new.task_name, new.slot)
+                together = [replace(new, slot=slot)]
+            else:
+                together.append(new)
+        inserted += yield from self._insert_rows(together)
+        return [run_id for run_id, _ in inserted]
+
+    def _insert_rows(
+        self,
+        runs: Sequence[NewRun],
+        *,
+        epochs: Sequence[int] = (),
+        owner: str | None = None,
+        lease_until: datetime | None = None,
+        now: datetime | None = None,
+    ) -> Program[list[tuple[int, NewRun]]]:
+        """Insert runs, running ones where there is an owner; the answer has those that were not
+        there, with their ids."""
+        if not runs:
+            return []
+        found = yield Statement("SELECT seq FROM sqlite_sequence WHERE name = ?", (self.run_rows,))
+        first = 1 + (found[0][0] if found else 0)
+        status = "pending" if owner is None else "running"
+        times = (optional_text(lease_until), optional_text(now))
+        numbered = list(enumerate(runs, first))
+        # One executemany with ids of our own: RETURNING would cost a statement for each run.
+        yield Statement(
+            f"INSERT INTO {self.run_rows} (id, task_id, task_name, slot, attempt, triggered_by, "
+            "manual, scheduled_for, due_at, config, task_group, priority, epoch, status, owner, "
+            "lease_until, started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (task_name, slot, attempt, manual) DO NOTHING",
+            [
                 (
+                    run_id,
                     new.task_id,
                     new.task_name,
-                    text(slot),
+                    text(new.slot),
                     new.attempt,
                     new.triggered_by.value,
-                    int(manual),
+                    int(new.triggered_by is Trigger.MANUAL),
                     text(new.scheduled_for),
-                    optional_text(new.due_at),
+                    optional_text(new.due_at) if owner is None else None,
                     new.config,
                     new.task_group,
                     new.priority,
-                ),
-            )
-            ids += [run_id for (run_id,) in inserted]
-        return ids
+                    epoch,
+                    status,
+                    owner,
+                    *times,
+                )
+                for (run_id, new), epoch in zip(numbered, epochs or [0] * len(runs), strict=True)
+            ],
+            many=True,
+        )
+        stored = yield Statement(f"SELECT id FROM {self.run_rows} WHERE id >= ?", (first,))
+        if len(stored) == len(runs):
+            return numbered
+        ids = {run_id for (run_id,) in stored}
+        return [(run_id, new) for run_id, new in numbered if run_id in ids]
 
     def _free_manual_slot(self, name: str, slot: datetime) -> Program[datetime]:
         while True:
@@ -222,13 +260,16 @@ class Edits:
             )
 
     def _drop_pending(
-        self, name: str, by: str, now: datetime, *, manual: bool = False
+        self, why: Mapping[str, str], now: datetime, *, manual: bool = False
     ) -> Program[None]:
-        yield Statement(
-            f"UPDATE {self.run_rows} SET {_CANCELLED} WHERE task_name = ? AND {LIVE} "
-            "AND status = 'pending'" + ("" if manual else " AND manual = 0"),
-            (f"cancelled by {by}", text(now), name),
-        )
+        """End the pending runs of the tasks that `why` names as cancelled by what it says."""
+        if why:
+            yield Statement(
+                f"UPDATE {self.run_rows} SET {_CANCELLED} WHERE task_name = ? AND {LIVE} "
+                "AND status = 'pending'" + ("" if manual else " AND manual = 0"),
+                [(f"cancelled by {by}", text(now), name) for name, by in why.items()],
+                many=True,
+            )
 
     def _release(self, names: Iterable[str], now: datetime) -> Program[None]:
         """Let the oldest waiting run of each task that has nothing running or due be due."""

@@ -59,10 +59,9 @@ class Programs(Claims):
             many=True,
         )
         yield from self._add_skips(skip for write in accepted for skip in write.skips)
-        dropped = [write for write in accepted if write.drop_pending is not None]
-        for write in dropped:
-            yield from self._drop_pending(write.record.name, write.drop_pending or "", now)
-        yield from self._release((write.record.name for write in dropped), now)
+        dropped = {w.record.name: w.drop_pending for w in accepted if w.drop_pending is not None}
+        yield from self._drop_pending(dropped, now)
+        yield from self._release(dropped, now)
         return refused
 
     def remove_tasks(
@@ -72,8 +71,7 @@ class Programs(Claims):
         found = yield Statement(f"SELECT name FROM {self.task_rows} WHERE name IN {ANY}", (wanted,))
         removed = [name for (name,) in found]
         yield Statement(f"DELETE FROM {self.task_rows} WHERE name IN {ANY}", (wanted,))
-        for name in removed:
-            yield from self._drop_pending(name, REMOVED, now, manual=True)
+        yield from self._drop_pending(dict.fromkeys(removed, REMOVED), now, manual=True)
         if cancel:
             yield Statement(
                 f"UPDATE {self.run_rows} SET cancel_requested_by = "

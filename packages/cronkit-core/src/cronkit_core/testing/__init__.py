@@ -25,12 +25,14 @@ if TYPE_CHECKING:
         schedules,
         timezones,
     )
+    from .virtual import VirtualClock, run_until, settle
     from .zones import Transition, interesting_zones, transitions
 
 __all__ = [
     "CRON_FEATURES",
     "StorageContract",
     "Transition",
+    "VirtualClock",
     "cron_expressions",
     "instants",
     "instants_near_transitions",
@@ -41,7 +43,9 @@ __all__ = [
     "reference_next_after",
     "reference_slots",
     "rrules",
+    "run_until",
     "schedules",
+    "settle",
     "timezones",
     "transitions",
 ]
@@ -50,6 +54,7 @@ _MODULES = {
     "CRON_FEATURES": "strategies",
     "StorageContract": "contract",
     "Transition": "zones",
+    "VirtualClock": "virtual",
     "cron_expressions": "strategies",
     "instants": "strategies",
     "instants_near_transitions": "strategies",
@@ -60,7 +65,9 @@ _MODULES = {
     "reference_next_after": "oracle",
     "reference_slots": "oracle",
     "rrules": "strategies",
+    "run_until": "virtual",
     "schedules": "strategies",
+    "settle": "virtual",
     "timezones": "strategies",
     "transitions": "zones",
 }

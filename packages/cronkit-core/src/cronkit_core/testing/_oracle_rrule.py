@@ -8,6 +8,7 @@ from calendar import isleap, monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from heapq import heappop, heappush, merge
 from itertools import count, product
 from zoneinfo import ZoneInfo
 
@@ -86,12 +87,33 @@ def parse_rrule(text: str, zone: tzinfo, dtstart: datetime | None = None) -> Rul
 
 def rrule_slots(rules: RuleSet, start: datetime, end: datetime) -> Iterator[datetime]:
     """The slots after `start` and up to `end`."""
-    found = set(rules.dates)
-    for rule in rules.rules:
-        found.update(_instants(rule, rules, start, end))
-    for rule in rules.exclusions:
-        found.difference_update(_instants(rule, rules, start, end))
-    yield from sorted(t for t in found - rules.exdates if start < t <= end)
+
+    def of(several: tuple[Rule, ...], dates: frozenset[datetime]) -> Iterator[datetime]:
+        return merge(sorted(dates), *(_in_order(rule, rules, start, end) for rule in several))
+
+    excluded = of(rules.exclusions, rules.exdates)
+    taken = next(excluded, None)
+    last = None
+    for slot in of(rules.rules, rules.dates):
+        while taken is not None and taken < slot:
+            taken = next(excluded, None)
+        if slot not in (last, taken) and start < slot <= end:
+            yield slot
+        last = slot
+
+
+def _in_order(rule: Rule, rules: RuleSet, start: datetime, end: datetime) -> Iterator[datetime]:
+    """The instants of one rule in order. Where a gap makes two wall times change places, these lie
+    within two days of each other."""
+    waiting: list[datetime] = []
+    for instant in _instants(rule, rules, start, end):
+        if rule.freq in UNITS:
+            yield instant
+            continue
+        heappush(waiting, instant)
+        while waiting[0] < instant - 2 * DAY:
+            yield heappop(waiting)
+    yield from sorted(waiting)
 
 
 def _stamp(value: str) -> datetime:

@@ -5,7 +5,8 @@ They walk the wall clock of a zone minute by minute (second by second where it m
 `cronkit_core.schedules`, so that an agreement of the two means something, and they depend on
 nothing but the standard library. What a schedule means is in docs/schedules.md.
 
-Expect some milliseconds for a day of slots; bound the search with `horizon`. Not read: `H` (what it
+Expect some milliseconds for a day of slots; bound the search with `horizon`. They walk a little
+further than they are asked to, so ask about the years 10 to 9990. Not read: `H` (what it
 stands for is a hash), RSCALE with SKIP, calendar expressions and the croniter dialect.
 """
 
