@@ -109,6 +109,8 @@ class World:
         await settle(*self.schedulers)
 
     async def close(self) -> None:
+        while Gate.made:
+            Gate.made.pop().open.set()
         for scheduler in self.schedulers:
             await scheduler.stop(0)
         await self.backend.close()
@@ -152,10 +154,14 @@ async def skipped(scheduler: Scheduler, name: str) -> list[tuple[Any, ...]]:
 class Gate:
     """A handler that waits until it is let through."""
 
+    made: list[Gate] = []
+    """All of them, so that a test that fails can be ended."""
+
     def __init__(self) -> None:
         self.open = asyncio.Event()
         self.seen: list[Any] = []
         self.cancelled = 0
+        self.made.append(self)
 
     async def __call__(self, run: Any) -> str:
         self.seen.append(run)

@@ -117,7 +117,7 @@ class Slots:
                 continue
             # One row stands for all slots that a run kept from running.
             extended += skip.count - (0 if old is None else old.count)
-            if skip.last_slot not in fates.passed:
+            if old is None and skip.last_slot not in fates.passed:
                 raise Violation("skip counts", f"{old} became {skip}, and {passed} passed")
             if old is not None and (skip.first_slot != old.first_slot or skip.count <= old.count):
                 raise Violation("skip changed", f"{old} became {skip}")
@@ -189,7 +189,7 @@ class Slots:
         fates = _Fates(promised)
         for skip in skips:
             fates.cover(skip)
-            if skip.reason is not SkipReason.EDITED:
+            if skip.reason not in (SkipReason.EDITED, SkipReason.ENDED):
                 raise Violation("editing", f"{skip}")
         self.fated[after.name].update(dict.fromkeys(fates.given))
         ahead = [] if then is None else [then, *slots(new, then, at)]

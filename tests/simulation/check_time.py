@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 DEAF = ("stubborn", "swallow", "untidy", "spite")
 """Handlers that may go on for a while, or end otherwise, when they are cancelled."""
 
+STOPPED = (Reason.CANCELLED, Reason.TIMEOUT, Reason.LOST, Reason.INTERRUPTED)
+"""Ends of which a request to cancel is not the only cause."""
+
 
 class Timeliness:
     def __init__(self, world: World, ledger: Ledger) -> None:
@@ -90,7 +93,7 @@ class Timeliness:
         if entry is not None:
             entry.lost_at = world.loop.time()
         node = world.node_of(run.owner)
-        if self._slack > self._lease / 4:
+        if self._slack > self._lease / 4 or run.owner != node.owner or not node.process.alive:
             return
         if world.scenario.mode == CALM or self._calm_since(world.loop.time() - 2 * self._lease, node):
             raise Violation("lost for no reason", f"{run}")
@@ -101,7 +104,7 @@ class Timeliness:
         now, node = world.loop.time(), world.node_of(run.owner)
         entry = world.book.entries.get(run.id)
         asked = self._asked.get(run.id)
-        if asked is not None and entry is not None and run.reason is not Reason.CANCELLED:
+        if asked is not None and entry is not None and run.reason not in STOPPED:
             # A handler that ended of itself before it was told may have ended well.
             ended = now if entry.ended is None else entry.ended
             if ended > asked + self._poll + self._slack and self._calm_since(asked, node):

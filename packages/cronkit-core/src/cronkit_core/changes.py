@@ -153,10 +153,15 @@ def save(
     same = _same_schedule(old, record)
     if same and (_same_bounds(old, record) or (due and within(task, old.next_slot))):
         record = _same_slot(old, replace(record, schedule_since=old.schedule_since), task, now)
+        if due:
+            skips = _cut_off(old, task, now)
     else:
         record = _aim(record, schedule, wish.policies, now)
         record, skips = _kept(old, record, task, now, keep_earlier=keep_earlier)
     if not due and _over(record, wish.policies):
+        if record.next_slot is not None and record.next_slot <= now and old.enabled:
+            # Its jitter is not over yet.
+            skips = (Skip(old.name, record.next_slot, record.next_slot, 1, SkipReason.ENDED, now),)
         record = replace(record, next_slot=None, next_run_at=None)
     if replace(record, updated_at=old.updated_at) == old:
         return None
@@ -316,6 +321,18 @@ def _edited(old: TaskRecord, now: datetime) -> tuple[Skip, ...]:
         return ()
     count = count_after(task, old.next_slot, rest[1])
     return (Skip(old.name, *rest, count, SkipReason.EDITED, now),)
+
+
+def _cut_off(old: TaskRecord, task: Task, now: datetime) -> tuple[Skip, ...]:
+    """The slots that are due besides the first, and lie after the new end of `task`."""
+    before, end = decode_leniently(old), task.policies.end_at
+    if before.schedule is None or old.next_slot is None or end is None:
+        return ()
+    first, last = following(before, max(old.next_slot, end)), latest(before, now)
+    if first is None or last is None or last < first:
+        return ()
+    count = 1 + count_after(before, first, last)
+    return (Skip(old.name, first, last, count, SkipReason.EDITED, now),)
 
 
 def _rest(task: Task, first: datetime, now: datetime) -> tuple[datetime, datetime] | None:

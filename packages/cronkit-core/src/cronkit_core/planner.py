@@ -37,6 +37,8 @@ class Planner:
         self._room = room
         self._groups = groups
         self._own = own
+        self._unsettled: set[int] = set()
+        """Tasks that the end of a lost run may disable: whether it does shows in the next claim."""
         self._running: Counter[str] = Counter()
 
     @property
@@ -64,12 +66,15 @@ class Planner:
             self.own_expired = True
             return
         task = self._decode(owed.record)
-        retried = None
+        retried = pause_after = None
         if task is not None and owed.record is not None:
             if task.enabled:
                 self.enabled.add(owed.record.id)
             if owed.run.cancel_requested_by is None:
                 retried = retry_of(owed.run, task, owed.record.id, LOST, now)
+            pause_after = task.policies.pause_after_failures
+            if pause_after is not None and retried is None:
+                self._unsettled.add(owed.record.id)
         self.claim.finishes.append(
             runs.failed(
                 owed.run,
@@ -78,12 +83,14 @@ class Planner:
                 f"{LOST.message} ({owed.run.owner})",
                 finished_at=now,
                 retry=retried,
-                pause_after=None if task is None else task.policies.pause_after_failures,
+                pause_after=pause_after,
             )
         )
 
     def _resume(self, owed: OwedRun, now: datetime) -> None:
         """A pending run is due."""
+        if owed.record is not None and owed.record.id in self._unsettled:
+            return
         task = self._decode(owed.record)
         if owed.record is None or task is None:
             reason, message = Reason.CANCELLED, f"cancelled by {REMOVED}"
@@ -100,6 +107,8 @@ class Planner:
     def _advance(self, due: DueTask, now: datetime) -> None:
         """A slot, or several, have come."""
         record = due.record
+        if record.id in self._unsettled:
+            return
         # Without room a slot waits; but one of a task that is active does not start anyway.
         starts = not due.live or record.overlap_policy == Overlap.ALLOW
         if not self._has_room(record.task_group) and starts:

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 from datasette.utils.asgi import BadRequest, NotFound, Response
 
+from cronkit_core.definition import check_config
 from cronkit_core.storage.base import RunQuery, TaskQuery
 
 from .api_json import task_details, task_json
@@ -76,8 +77,7 @@ async def trigger_task(call: Call) -> Response:
     if config is not None:
         # To run a handler with a config of one's own is as good as to edit the task.
         await call.require_edit()
-        if not isinstance(config, dict):
-            raise BadRequest('bad "config": send an object')
+        check_config(config)
         task = await call.scheduler.get_task(call.name)
         await check_task(call.scheduler, call.request.actor, task.handler, config)
     run_id = await call.scheduler.trigger_task(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from heapq import merge
@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, ClassVar, Literal
 
 from ..errors import InvalidSchedule
-from ._local import END, ORIGIN, load_zone, zone_clock
+from ._local import END, ORIGIN, ZoneClock, load_zone, zone_clock
 from ._spec import shown
 from .base import Schedule, instant
 from .rrule_compile import EPOCH, compile_rule, seconds_of
@@ -30,7 +30,7 @@ from .rrule_dates import (
 )
 from .rrule_exclude import Exclusions
 from .rrule_expand import Chunk
-from .rrule_parse import Dated, Value, parse_text
+from .rrule_parse import Dated, Parsed, Value, parse_text
 from .rrule_rule import Rule
 from .rrule_slots import EachPass, Shifted, Skipped, Slots
 
@@ -104,8 +104,8 @@ class RRuleSchedule(Schedule):
         timezone: str | None = None,
         *,
         dtstart: Given | None = None,
-        exdate: Given | Sequence[Given] = (),
-        rdate: Given | Sequence[Given] = (),
+        exdate: Given | Collection[Given] = (),
+        rdate: Given | Collection[Given] = (),
         nonexistent: Literal["shift", "skip"] = "shift",
         anchor: datetime | None = None,
     ) -> RRuleSchedule:
@@ -131,51 +131,14 @@ class RRuleSchedule(Schedule):
         parsed = parse_text(text)
         self._text = text
         self._nonexistent = nonexistent
-        start = read_given(dtstart, "dtstart") if dtstart is not None else None
-        if start is not None and parsed.dtstart is not None:
-            raise InvalidSchedule(
-                "DTSTART twice: in the text and as dtstart; leave one out",
-                spec=text,
-                where="DTSTART",
-            )
         self._timezone = zone_name(parsed.dtstart, dtstart, timezone)
         zone = UTC if self._timezone is None else load_zone(self._timezone)
-        clock = zone_clock(zone)
-        counted = any(rule.count is not None for rule in (*parsed.rules, *parsed.exrules))
-        self._dtstart = None
-        if start is not None:
-            self._dtstart = wall_of(start, clock, "dtstart")
-        elif parsed.dtstart is None and anchor is not None and counted:
-            whole = instant(anchor, "anchor") + timedelta(microseconds=999_999)
-            self._dtstart = wall_of(whole.replace(microsecond=0), clock, "anchor")
-        first = self._dtstart
-        if parsed.dtstart is not None:
-            first = wall_of(in_utc(parsed.dtstart.value), clock, "DTSTART")
-        if first is None and counted:
-            raise InvalidSchedule(
-                f"COUNT without DTSTART in {shown(text)}: add a DTSTART to count from",
-                spec=text,
-                where="COUNT",
-            )
+        self._dtstart, first = _starts(parsed, dtstart, anchor, zone_clock(zone), text)
         self._rules = tuple(replace(rule, dtstart=first) for rule in parsed.rules)
         self._exrules = tuple(replace(rule, dtstart=first) for rule in parsed.exrules)
-        self._rdate = tuple(read_given(value, "rdate") for value in several(rdate))
-        self._exdate = tuple(read_given(value, "exdate") for value in several(exdate))
-        rdates = [*parsed.rdates, *(Dated(value) for value in self._rdate)]
-        exdates = [*parsed.exdates, *(Dated(value) for value in self._exdate)]
-        self._rdates = tuple(sorted({instant_of(item, clock, "RDATE") for item in rdates}))
-        self._exdates = tuple(
-            sorted(
-                {
-                    instant_of(item, clock, "EXDATE")
-                    for item in exdates
-                    if isinstance(item.value, datetime)
-                }
-            )
-        )
-        days = [item for item in exdates if not isinstance(item.value, datetime)]
-        self._exdays = tuple(sorted({item.value for item in days}))
-        self._exspans = day_spans(days, zone)
+        self._rdate = tuple(read_given(value, "rdate") for value in several(rdate, "rdate"))
+        self._exdate = tuple(read_given(value, "exdate") for value in several(exdate, "exdate"))
+        self._resolve_dates(parsed, zone)
         kept = [r for r in self._rules if replace(r, count=None, until=None) not in self._exrules]
         self._slots = self._resolve(kept, zone)
         self._exslots = self._resolve(self._exrules, zone)
@@ -183,6 +146,17 @@ class RRuleSchedule(Schedule):
         extras = (self._exslots, self._exdates, self._exspans, self._rdates)
         self._plain = len(self._slots) == 1 and not any(extras)
         return self
+
+    def _resolve_dates(self, parsed: Parsed, zone: tzinfo) -> None:
+        clock = zone_clock(zone)
+        added = [*parsed.rdates, *map(Dated, self._rdate)]
+        taken = [*parsed.exdates, *map(Dated, self._exdate)]
+        days = [item for item in taken if not isinstance(item.value, datetime)]
+        times = [item for item in taken if isinstance(item.value, datetime)]
+        self._rdates = tuple(sorted({instant_of(item, clock, "RDATE") for item in added}))
+        self._exdates = tuple(sorted({instant_of(item, clock, "EXDATE") for item in times}))
+        self._exdays = tuple(sorted({item.value for item in days}))
+        self._exspans = day_spans(days, zone)
 
     def _resolve(self, rules: Sequence[Rule], zone: tzinfo) -> tuple[Slots, ...]:
         clock = zone_clock(zone)
@@ -258,7 +232,7 @@ class RRuleSchedule(Schedule):
         if self._plain:
             return self._slots[0].next(at)
         barren = END
-        for misses in range(1, MAX_EXCLUDED + 1):
+        for misses in range(1, self._most_excluded() + 1):
             found = self._next_named(at)
             if found is None:
                 return None
@@ -274,7 +248,7 @@ class RRuleSchedule(Schedule):
 
     def _previous(self, at: int) -> int | None:
         """The last slot that is before `at`."""
-        for misses in range(1, MAX_EXCLUDED + 1):
+        for misses in range(1, self._most_excluded() + 1):
             found = self._previous_named(at)
             if found is None:
                 return None
@@ -283,6 +257,9 @@ class RRuleSchedule(Schedule):
                 return found
             at = (clear if misses % _PATIENCE else self._jump_before(clear)) + 1
         return None
+
+    def _most_excluded(self) -> int:
+        return MAX_EXCLUDED + len(self._exdates) + len(self._exspans)
 
     def _last_date(self) -> int:
         """The last instant that was added or taken out by date."""
@@ -460,6 +437,39 @@ class RRuleSchedule(Schedule):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.to_dict(),)
+
+
+def _starts(
+    parsed: Parsed,
+    dtstart: Given | None,
+    anchor: datetime | None,
+    clock: ZoneClock,
+    text: str,
+) -> tuple[datetime | None, datetime | None]:
+    """The start that did not come from the text, and the start of the rules, on the wall clock."""
+    counted = any(rule.count is not None for rule in (*parsed.rules, *parsed.exrules))
+    if parsed.dtstart is not None:
+        if dtstart is not None:
+            raise InvalidSchedule(
+                "DTSTART twice: in the text and as dtstart; leave one out",
+                spec=text,
+                where="DTSTART",
+            )
+        return None, wall_of(in_utc(parsed.dtstart.value), clock, "DTSTART")
+    start: datetime | None = None
+    if dtstart is not None:
+        start = wall_of(read_given(dtstart, "dtstart"), clock, "dtstart")
+    elif anchor is not None and counted:
+        # rounded up, so that a first run at the start is still to come
+        whole = instant(anchor, "anchor") + timedelta(microseconds=999_999)
+        start = wall_of(whole.replace(microsecond=0), clock, "anchor")
+    elif counted:
+        raise InvalidSchedule(
+            f"COUNT without DTSTART in {shown(text)}: add a DTSTART to count from",
+            spec=text,
+            where="COUNT",
+        )
+    return start, start
 
 
 def _check_text(text: object) -> None:

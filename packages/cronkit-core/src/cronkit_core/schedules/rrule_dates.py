@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -30,8 +30,17 @@ def ceiling(value: datetime, what: str) -> int:
     return floor(value, what) + bool(value.microsecond)
 
 
-def several(given: Given | Sequence[Given]) -> Sequence[Given]:
-    return (given,) if isinstance(given, str | date) else given
+def several(given: Given | Collection[Given], where: str) -> Collection[Given]:
+    """`given` as a collection where it is a single date or time."""
+    if isinstance(given, str | date):
+        return (given,)
+    if isinstance(given, list | tuple | set | frozenset):
+        return given
+    raise InvalidSchedule(
+        f"bad {where} {shown(given)}: a list of ISO 8601 texts, datetimes or dates",
+        spec=given,
+        where=where,
+    )
 
 
 def read_given(given: Given, where: str) -> Value:

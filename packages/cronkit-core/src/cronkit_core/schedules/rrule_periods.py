@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -68,24 +69,22 @@ class _Positioned(Days):
         self._positions = positions
         self._picks: dict[int, Picks] = {}
 
+    @abstractmethod
     def _choose(self, year: int) -> Chosen:
-        raise NotImplementedError
+        """The days of `year`, and the times that BYSETPOS left on them."""
 
     def _mask(self, year: int) -> int:
-        mask, picks = self._choose(year)
-        if picks is not None:
-            if len(self._picks) >= 64:
-                self._picks.clear()
-            self._picks[year] = picks
-        return mask
+        return self._choose(year)[0]
 
     def picks(self, year: int) -> Picks | None:
         if not self._positions.positions or self._positions.times.size == 1:
             return None
-        if year not in self._picks:
-            self._masks.pop(year, None)
-            self.mask(year)
-        return self._picks[year]
+        found = self._picks.get(year)
+        if found is None:
+            if len(self._picks) >= 64:
+                self._picks.clear()
+            found = self._picks[year] = self._choose(year)[1] or {}
+        return found
 
 
 def _merge(picks: Picks, more: Picks, shift: int) -> None:

@@ -164,7 +164,7 @@ class Queries(Claims):
         if query.task_name is not None and not can_be_stored(query.task_name):
             return []
         ids = None if query.ids is None else [i for i in query.ids if abs(i) < 2**63]
-        statuses = None if query.statuses is None else [s.value for s in query.statuses]
+        statuses = None if query.statuses is None else [str(s) for s in query.statuses]
         where, params = _where(
             ("id = ANY(%s::bigint[])", ids),
             ("task_name = %s", query.task_name),

@@ -275,13 +275,15 @@ class Edits:
         """Let the oldest waiting run of each task that has nothing running or due be due."""
         wanted = sorted(set(names))
         if wanted:
-            # A few seeks of one index for each name, however many runs wait.
-            runs = f"FROM {self.run_rows} WHERE {LIVE} AND task_name = value"
+            # A few seeks of one index for each name, however many runs wait, or have ended. That it
+            # is also one of LIVE must be said last: what is said first decides how SQLite seeks.
+            runs = f"FROM {self.run_rows} INDEXED BY {self.prefix}runs_live WHERE task_name = value"
             yield Statement(
                 f"UPDATE {self.run_rows} SET due_at = ? WHERE id IN (SELECT (SELECT id {runs} "
-                "AND status = 'pending' AND due_at IS NULL ORDER BY slot, id LIMIT 1) "
-                f"FROM json_each(?) WHERE NOT EXISTS (SELECT 1 {runs} AND status = 'running') "
-                f"AND NOT EXISTS (SELECT 1 {runs} AND {DUE_RUN}))",
+                f"AND status = 'pending' AND due_at IS NULL AND {LIVE} ORDER BY slot, id LIMIT 1) "
+                "FROM json_each(?) "
+                f"WHERE NOT EXISTS (SELECT 1 {runs} AND status = 'running' AND {LIVE}) "
+                f"AND NOT EXISTS (SELECT 1 {runs} AND {DUE_RUN} AND {LIVE}))",
                 (text(now), json.dumps(wanted)),
             )
 
