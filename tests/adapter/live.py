@@ -20,11 +20,12 @@ from datasette.app import Datasette
 from datasette.tokens import TokenRestrictions
 
 SECRET = "not-a-secret"
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "permissions": {
         "datasette-cron-access": {"id": ["ada", "bob"]},
         "datasette-cron-edit": {"id": "ada"},
-    }
+    },
+    "plugins": {"datasette-cron": {"grace": 0}},
 }
 PLUGIN = '''
 import asyncio

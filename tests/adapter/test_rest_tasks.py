@@ -328,3 +328,35 @@ async def test_explain_and_preview(datasette: Datasette, scheduler: Scheduler) -
     wrong = (await send(datasette, "POST", "/preview", {"schedule": "0 0 32 * *"})).json()
     assert (wrong["ok"], wrong["valid"]) == (True, False)
     assert "day-of-month" in wrong["error"]
+
+
+async def test_times_at_the_ends_of_time(datasette: Datasette, scheduler: Scheduler) -> None:
+    new_york = "America/New_York"
+    await scheduler.add_task(**{**WISH, "schedule": "* * * * *", "timezone": new_york})
+    for at in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0002-01-01T00:00:00Z"):
+        known = at.startswith("0002")
+        explained = await datasette.client.get(f"{ROOT}/tasks/t/explain?at={at}")
+        assert explained.status_code == (200 if known else 400)
+        body = {"schedule": "@daily", "timezone": new_york, "after": at}
+        assert (await send(datasette, "POST", "/preview", body)).status_code == (
+            200 if known else 400
+        )
+        assert (await datasette.client.get(f"{ROOT}/runs?since={at}")).status_code == (
+            200 if known else 400
+        )
+    wish = {**WISH, "name": "late", "schedule": {"at": "9999-12-31T23:59:59Z"}, "jitter": 1000}
+    response = await send(datasette, "POST", "/tasks", wish)
+    assert response.status_code == 400
+    assert "9999" in response.json()["error"]
+
+
+async def test_a_backfill_of_too_many_slots(datasette: Datasette, scheduler: Scheduler) -> None:
+    """Of a schedule that counts them one by one, so that to count all would take minutes."""
+    await scheduler.add_task(**{**WISH, "schedule": {"any": ["* * * * *", "@hourly"]}})
+    span = {"start": "0002-01-01T00:00:00Z", "end": "9998-01-01T00:00:00Z"}
+    response = await send(datasette, "POST", "/tasks/t/backfill", span)
+    assert response.status_code == 400
+    assert "more than 10000 slots" in response.json()["error"]
+    assert await scheduler.runs() == []
+    missing = await send(datasette, "POST", "/tasks/nope/backfill", span)
+    assert missing.status_code == 404

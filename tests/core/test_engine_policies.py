@@ -547,8 +547,8 @@ async def test_max_concurrency(world: World) -> None:
 
 async def test_a_group_has_a_limit_of_its_own_across_schedulers(world: World) -> None:
     """In all schedulers together, never more than two at once, and nothing is lost."""
-    one = await world.scheduler(groups={"api": 2}, poll=5.0)
-    two = await world.scheduler(groups={"api": 2}, poll=5.0)
+    one = await world.scheduler(groups={"api": 2}, poll=5.0, max_concurrency=2)
+    two = await world.scheduler(groups={"api": 2}, poll=5.0, max_concurrency=2)
     active = most = 0
     ran = []
 

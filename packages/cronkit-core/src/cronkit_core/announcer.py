@@ -96,7 +96,7 @@ class Announcer:
             skip.reason,
             skip.first_slot,
             skip.last_slot,
-            extra={"task": skip.task_name, "reason": skip.reason.value, "count": skip.count},
+            extra={"task": skip.task_name, "reason": skip.reason.value, "slots": skip.count},
         )
         if self._telemetry is not None:
             self._telemetry.skipped(skip)

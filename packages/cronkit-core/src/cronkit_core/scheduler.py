@@ -95,8 +95,8 @@ class Scheduler(RunOperations):
         self._work: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._starting = False
-        self._opened = False
-        self._opening = asyncio.Lock()
+        self._opened: asyncio.Task[None] | None = None
+        self._declaring = asyncio.Lock()
 
     def task(
         self, schedule: object, *, name: str | None = None, **options: Any
@@ -128,11 +128,13 @@ class Scheduler(RunOperations):
     async def open(self) -> None:
         """Open the storage and add the declared tasks. `start` does it too, but in the background;
         here, errors are raised."""
-        async with self._opening:
-            if not self._opened:
-                await self.storage.open()
-                self._opened = True
-            if self._declared:
+        if self._opened is None or _has_failed(self._opened):
+            self._opened = asyncio.get_running_loop().create_task(self.storage.open())
+        if not self._opened.done() or _has_failed(self._opened):
+            # Who waits for it may give up; nothing is to be left half open.
+            await asyncio.shield(self._opened)
+        if self._declared:
+            async with self._declaring:
                 await self._add(list(self._declared.values()))
                 self._declared.clear()
 
@@ -157,19 +159,21 @@ class Scheduler(RunOperations):
 
     async def _run(self, engine: Engine) -> None:
         failures = 0
-        while True:
-            try:
-                await self.open()
-                break
-            except Exception:
-                failures += 1
-                seconds = min(0.1 * 2**failures, 10.0)
-                logger.exception("the storage cannot be opened, trying again in %g s", seconds)
-                self._starting = False
-                await self.clock.sleep(seconds)
-                self._starting = True
-        with captured_logging():
+        try:
+            while True:
+                try:
+                    await self.open()
+                    break
+                except Exception:
+                    failures += 1
+                    seconds = min(0.1 * 2**failures, 10.0)
+                    logger.exception("the storage cannot be opened, trying again in %g s", seconds)
+                    self._starting = False
+                    await self.clock.sleep(seconds)
+                    self._starting = True
+        finally:
             self._starting = False
+        with captured_logging():
             await engine.run()
 
     async def stop(self, grace: float | None = None) -> None:
@@ -197,10 +201,7 @@ class Scheduler(RunOperations):
             await self.events.drain(self.clock, STOP_GRACE)
         finally:
             over.set()
-        async with self._opening:
-            if self._opened:
-                self._opened = False
-                await self.storage.close()
+        await self._close()
 
     async def _stop_engine(self, grace: float) -> None:
         engine, work = self._engine, self._work
@@ -213,6 +214,17 @@ class Scheduler(RunOperations):
         await asyncio.wait([work])
         if not work.cancelled() and (error := work.exception()) is not None:
             logger.error("the scheduler's loop had ended", exc_info=error)
+
+    async def _close(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        done = asyncio.Event()
+        opened.add_done_callback(lambda _: done.set())
+        if not await self.clock.wait(done, STOP_GRACE):
+            opened.cancel()
+        elif not _has_failed(opened):
+            await self.storage.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -296,6 +308,10 @@ class Scheduler(RunOperations):
         Returns a function that ends this.
         """
         return self.events.on(kind, callback)
+
+
+def _has_failed(work: asyncio.Task[None]) -> bool:
+    return work.done() and (work.cancelled() or work.exception() is not None)
 
 
 def new_owner(name: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from datasette.utils import tilde_encode
@@ -13,6 +15,7 @@ from datasette.utils.asgi import BadRequest, NotFound, Response
 from cronkit_core import changes
 from cronkit_core.definition import unknown
 from cronkit_core.errors import HandlerNotFound, InvalidTask, TaskNotFound
+from cronkit_core.run_operations import BACKFILL_LIMIT
 from cronkit_core.storage.base import RunQuery, can_be_stored
 from cronkit_core.storage.sqlite_edits import Program
 from cronkit_core.storage.sqlite_rows import SKIP_COLUMNS, skip
@@ -86,6 +89,7 @@ async def backfill_task(call: Call) -> Response:
     overlap = body.get("overlap")
     if overlap is not None and not isinstance(overlap, str):
         raise BadRequest(f"bad overlap {overlap!r:.80}: skip, queue or allow")
+    await _refuse_many(call, start, end)
     ids = await call.scheduler.backfill(call.name, start, end, overlap=overlap)
     return Response.json({"ok": True, "run_ids": ids})
 
@@ -116,6 +120,17 @@ async def list_skips(call: Call) -> Response:
         lambda row: skip_json(skip(row[1:])),
         lambda row: f"{row[1:][SKIP_COLUMNS.index('last_slot')]},{row[0]}",
     )
+
+
+async def _refuse_many(call: Call, start: datetime, end: datetime) -> None:
+    """Raises BadRequest for a span of too many slots, without counting all of them."""
+    schedule = (await call.scheduler.get_task(call.name)).schedule
+    if schedule is not None:
+        slots = schedule.between(start, min(end, call.scheduler.clock.now()))
+        if next(islice(slots, BACKFILL_LIMIT, None), None) is not None:
+            raise BadRequest(
+                f"more than {BACKFILL_LIMIT} slots from {start} to {end}: send a shorter span"
+            )
 
 
 def _place(call: Call) -> tuple[str, int] | None:

@@ -22,6 +22,8 @@ SIZE = 100
 LARGEST = 1_000
 LONGEST_ID = 18
 """Digits: SQLite's integers have no more that all can be used."""
+YEARS = (2, 9998)
+"""Of instants that are asked about: so far from the ends of time, every zone has them."""
 UNESCAPED_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
 
 PAGE = (
@@ -121,6 +123,9 @@ def read_time(key: str, value: object) -> datetime:
         raise BadRequest(f"bad {key} {value!r:.80}: {example}")
     try:
         # A + that was not escaped arrives as a space.
-        return instant(datetime.fromisoformat(UNESCAPED_PLUS.sub("+", value)), key)
+        at = instant(datetime.fromisoformat(UNESCAPED_PLUS.sub("+", value)), key)
     except (ValueError, OverflowError):
         raise BadRequest(f"bad {key} {value!r:.80}: {example}") from None
+    if not YEARS[0] <= at.year <= YEARS[1]:
+        raise BadRequest(f"bad {key} {value!r:.80}: in the years {YEARS[0]} to {YEARS[1]}")
+    return at

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 from datasette.utils.asgi import Base400, Forbidden, Request, Response
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from datasette.app import Datasette
 
 logger = logging.getLogger("datasette_cron")
-
-Error = Callable[[str, int, Mapping[str, str]], Response]
 
 
 async def show_description(call: Call) -> Response:
@@ -87,6 +84,8 @@ def _json(route: Route) -> permissions.View:
             if status >= 500:
                 logger.exception("%s %s failed", request.method, request.path)
             return Response.error(str(error), status)
+        except OverflowError as error:
+            return Response.error(f"a time is not in the years 1 to 9999: {error}", 400)
 
     return json_view
 

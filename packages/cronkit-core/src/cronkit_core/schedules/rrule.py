@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from heapq import merge
 from itertools import islice
 from typing import Any, ClassVar, Literal
 
@@ -28,21 +26,16 @@ from .rrule_dates import (
     wall_of,
     zone_name,
 )
-from .rrule_exclude import Exclusions
-from .rrule_expand import Chunk
+from .rrule_onepass import Shifted, Skipped
 from .rrule_parse import Dated, Parsed, Value, parse_text
 from .rrule_rule import Rule
-from .rrule_slots import EachPass, Shifted, Skipped, Slots
+from .rrule_sets import SlotSet
+from .rrule_slots import EachPass, Slots
 
 MAX_TEXT = 65_536
 """The longest text of a rule, in characters."""
 
-MAX_EXCLUDED = 50_000
-"""How many slots in a row exclusions may take out where nothing proves how far that goes; a
-schedule that loses more is taken to name no further slot."""
-
 _FEW = 8  # how many slots are found faster one by one
-_PATIENCE = 32  # excluded slots in a row before the search looks for a way to jump
 
 
 class RRuleSchedule(Schedule):
@@ -60,16 +53,13 @@ class RRuleSchedule(Schedule):
     """
 
     __slots__ = (
-        "_covered",
         "_dtstart",
         "_exdate",
         "_exdates",
         "_exdays",
         "_exrules",
-        "_exslots",
         "_exspans",
         "_nonexistent",
-        "_plain",
         "_rdate",
         "_rdates",
         "_rules",
@@ -88,14 +78,11 @@ class RRuleSchedule(Schedule):
     _exdate: tuple[Value, ...]
     _rules: tuple[Rule, ...]
     _exrules: tuple[Rule, ...]
-    _slots: tuple[Slots, ...]
-    _exslots: tuple[Slots, ...]
+    _slots: SlotSet
     _rdates: tuple[int, ...]
     _exdates: tuple[int, ...]
     _exdays: tuple[date, ...]
     _exspans: tuple[tuple[int, int], ...]
-    _plain: bool
-    _covered: Exclusions | None
 
     @classmethod
     def parse(
@@ -140,11 +127,13 @@ class RRuleSchedule(Schedule):
         self._exdate = tuple(read_given(value, "exdate") for value in several(exdate, "exdate"))
         self._resolve_dates(parsed, zone)
         kept = [r for r in self._rules if replace(r, count=None, until=None) not in self._exrules]
-        self._slots = self._resolve(kept, zone)
-        self._exslots = self._resolve(self._exrules, zone)
-        self._covered = None
-        extras = (self._exslots, self._exdates, self._exspans, self._rdates)
-        self._plain = len(self._slots) == 1 and not any(extras)
+        self._slots = SlotSet(
+            self._resolve(kept, zone),
+            self._resolve(self._exrules, zone),
+            self._rdates,
+            self._exdates,
+            self._exspans,
+        )
         return self
 
     def _resolve_dates(self, parsed: Parsed, zone: tzinfo) -> None:
@@ -208,11 +197,11 @@ class RRuleSchedule(Schedule):
         return self._nonexistent
 
     def next_after(self, after: datetime) -> datetime | None:
-        found = self._next(floor(after, "after") + 1)
+        found = self._slots.next(floor(after, "after") + 1)
         return None if found is None else ORIGIN + timedelta(0, found)
 
     def previous_before(self, before: datetime) -> datetime | None:
-        found = self._previous(ceiling(before, "before"))
+        found = self._slots.previous(ceiling(before, "before"))
         return None if found is None else ORIGIN + timedelta(0, found)
 
     def upcoming(self, after: datetime, n: int) -> list[datetime]:
@@ -225,173 +214,21 @@ class RRuleSchedule(Schedule):
         yield from self._moments(first, last)
 
     def count_between(self, start: datetime, end: datetime) -> int:
-        return self._count(floor(start, "start") + 1, floor(end, "end") + 1)
-
-    def _next(self, at: int) -> int | None:
-        """The first slot that is not before `at`."""
-        if self._plain:
-            return self._slots[0].next(at)
-        barren = END
-        for misses in range(1, self._most_excluded() + 1):
-            found = self._next_named(at)
-            if found is None:
-                return None
-            clear = self._clear_after(found)
-            if clear == found:
-                return found
-            at = clear if misses % _PATIENCE else self._jump_after(clear)
-            if self._exslots and misses == _PATIENCE:
-                barren = self._exclusions().barren_after(max(at, self._last_date()))
-            if at > barren:
-                return None
-        return None
-
-    def _previous(self, at: int) -> int | None:
-        """The last slot that is before `at`."""
-        for misses in range(1, self._most_excluded() + 1):
-            found = self._previous_named(at)
-            if found is None:
-                return None
-            clear = self._clear_before(found)
-            if clear == found:
-                return found
-            at = (clear if misses % _PATIENCE else self._jump_before(clear)) + 1
-        return None
-
-    def _most_excluded(self) -> int:
-        return MAX_EXCLUDED + len(self._exdates) + len(self._exspans)
-
-    def _last_date(self) -> int:
-        """The last instant that was added or taken out by date."""
-        spans = [end for _, end in self._exspans[-1:]]
-        return max((*self._rdates[-1:], *self._exdates[-1:], *spans), default=0)
-
-    def _exclusions(self) -> Exclusions:
-        if self._covered is None:
-            self._covered = Exclusions(self._slots, self._exslots)
-        return self._covered
-
-    def _jump_after(self, at: int) -> int:
-        """An instant, `at` or later, before which every slot from `at` on is taken out."""
-        if not self._exslots:
-            return at
-        far = self._exclusions().after(at)
-        i = bisect_left(self._rdates, at)
-        return min(far, self._rdates[i]) if i < len(self._rdates) else far
-
-    def _jump_before(self, at: int) -> int:
-        """An instant, `at` or earlier, after which every slot up to `at` is taken out."""
-        if not self._exslots:
-            return at
-        far = self._exclusions().before(at)
-        i = bisect_right(self._rdates, at)
-        return max(far, self._rdates[i - 1]) if i else far
-
-    def _next_named(self, at: int) -> int | None:
-        found = [slot for slots in self._slots if (slot := slots.next(at)) is not None]
-        i = bisect_left(self._rdates, at)
-        if i < len(self._rdates):
-            found.append(self._rdates[i])
-        return min(found, default=None)
-
-    def _previous_named(self, at: int) -> int | None:
-        found = [slot for slots in self._slots if (slot := slots.previous(at)) is not None]
-        i = bisect_left(self._rdates, at)
-        if i:
-            found.append(self._rdates[i - 1])
-        return max(found, default=None)
-
-    def _clear_after(self, at: int) -> int:
-        """`at` where nothing takes it out; else a later instant before which everything is."""
-        span = self._span_at(at)
-        if span is not None:
-            return span[1]
-        if self._dropped(at):
-            return at + 1
-        return next((slots.run(at)[1] for slots in self._exslots if slots.next(at) == at), at)
-
-    def _clear_before(self, at: int) -> int:
-        """`at` where nothing takes it out; else an earlier instant after which everything is."""
-        span = self._span_at(at)
-        if span is not None:
-            return span[0] - 1
-        if self._dropped(at):
-            return at - 1
-        return next((slots.run(at)[0] - 1 for slots in self._exslots if slots.next(at) == at), at)
-
-    def _span_at(self, at: int) -> tuple[int, int] | None:
-        i = bisect_right(self._exspans, (at, END)) - 1
-        return self._exspans[i] if i >= 0 and at < self._exspans[i][1] else None
-
-    def _dropped(self, at: int) -> bool:
-        """Whether an EXDATE takes `at` out."""
-        i = bisect_left(self._exdates, at)
-        return i < len(self._exdates) and self._exdates[i] == at
+        return self._slots.count(floor(start, "start") + 1, floor(end, "end") + 1)
 
     def _moments(self, start: int, end: int) -> Iterator[datetime]:
         """The slots from `start` to before `end`."""
-        if not self._plain:
-            for found in self._walk(start, end):
+        plain = self._slots.plain
+        if plain is None:
+            for found in self._slots.walk(start, end):
                 yield ORIGIN + timedelta(0, found)
             return
-        for base, offsets in self._slots[0].chunks(start, end):
+        for base, offsets in plain.chunks(start, end):
             if base < 0:  # a midnight that is in the year 1 on the wall clock only
                 yield from [ORIGIN + timedelta(0, base + second) for second in offsets.seconds]
                 continue
             moment = ORIGIN + timedelta(0, base)
             yield from [moment + delta for delta in offsets.deltas]
-
-    def _walk(self, start: int, end: int) -> Iterator[int]:
-        """The slots from `start` to before `end`."""
-        if not (self._exslots or self._exdates or self._exspans):
-            yield from self._walk_named(start, end)
-            return
-        while start < end:
-            misses = 0
-            for found in self._walk_named(start, end):
-                start = self._clear_after(found)
-                if start == found:
-                    misses = 0
-                    yield found
-                    continue
-                misses += 1
-                if start > found + 1 or misses == _PATIENCE:
-                    break
-            else:
-                return
-            slot = self._next(start)
-            if slot is None:
-                return
-            start = slot
-
-    def _walk_named(self, start: int, end: int) -> Iterator[int]:
-        streams = [_flat(slots.chunks(start, end)) for slots in self._slots]
-        if self._rdates:
-            low, high = bisect_left(self._rdates, start), bisect_left(self._rdates, end)
-            streams.append(iter(self._rdates[low:high]))
-        if len(streams) == 1:
-            return streams[0]
-        return _distinct(merge(*streams))
-
-    def _count(self, start: int, end: int) -> int:
-        """How many slots there are from `start` to before `end`."""
-        if len(self._slots) > 1 or self._exslots:
-            return sum(1 for _ in self._walk(start, end))
-        total = self._count_named(start, end)
-        for low, high in self._exspans:
-            total -= self._count_named(max(low, start), min(high, end))
-        return total - sum(
-            start <= at < end and self._span_at(at) is None and self._next_named(at) == at
-            for at in self._exdates
-        )
-
-    def _count_named(self, start: int, end: int) -> int:
-        if start >= end:
-            return 0
-        total = sum(slots.count(start, end) for slots in self._slots)
-        for at in self._rdates[bisect_left(self._rdates, start) : bisect_left(self._rdates, end)]:
-            total += all(slots.next(at) != at for slots in self._slots)
-        return total
 
     def describe(self) -> str:
         from .rrule_describe import describe_rrule
@@ -484,17 +321,3 @@ def _check_text(text: object) -> None:
 def _restore(data: dict[str, Any]) -> RRuleSchedule:
     text = data.pop("rrule")
     return RRuleSchedule.parse(text, data.pop("timezone", None), **data)
-
-
-def _flat(chunks: Iterator[Chunk]) -> Iterator[int]:
-    for base, offsets in chunks:
-        for second in offsets.seconds:
-            yield base + second
-
-
-def _distinct(ascending: Iterable[int]) -> Iterator[int]:
-    last = -1
-    for item in ascending:
-        if item != last:
-            yield item
-            last = item
