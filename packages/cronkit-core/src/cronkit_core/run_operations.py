@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
+from .changes import FIRST_INSTANT
 from .definition import check_config, check_name, decode_leniently
 from .errors import Conflict, InvalidTask, RunNotFound, TaskActive, TaskNotFound
 from .events import LeaseLost, RunFailed, RunLost, RunSucceeded, TaskTriggered
@@ -79,7 +81,7 @@ class RunOperations(TaskOperations):
             ids = await self.storage.enqueue([new], now, revision=record.revision, cancels=cancels)
             if ids:
                 self.wake()
-                logger.info("task %r was triggered%s", name, f" by {by}" if by else "")
+                logger.info("task %r was triggered%s", name, f" by {by!r}" if by else "")
                 self.events.emit(TaskTriggered(name, ids[0]))
                 return ids[0]
         raise Conflict(f"task {name!r} was changed by others again and again: try later")
@@ -142,11 +144,15 @@ class RunOperations(TaskOperations):
         # From the next slot on, slots are the schedule's own to run.
         own = now if record.next_slot is None else record.next_slot - MICROSECOND
         end = min(end, now, own, task.policies.end_at or end)
-        count = task.schedule.count_between(start - MICROSECOND, end) if start <= end else 0
-        if count > BACKFILL_LIMIT:
+        slots = []
+        if start <= end:
+            # Not counted first: counting may take longer than going up to the limit.
+            before = max(start, FIRST_INSTANT + MICROSECOND) - MICROSECOND
+            slots = list(islice(task.schedule.between(before, end), BACKFILL_LIMIT + 1))
+        if len(slots) > BACKFILL_LIMIT:
             raise InvalidTask(
-                f"backfill of {name!r} from {start} to {end} names {count} slots: "
-                f"at most {BACKFILL_LIMIT} at once"
+                f"backfill of {name!r} from {start} to {end} names more than {BACKFILL_LIMIT} "
+                "slots: take a shorter span"
             )
         parallel = (overlap or task.policies.overlap) == "allow"
         new = [
@@ -161,7 +167,7 @@ class RunOperations(TaskOperations):
                 task_group=record.task_group,
                 priority=record.priority,
             )
-            for slot in (task.schedule.between(start - MICROSECOND, end) if count else ())
+            for slot in slots
         ]
         ids: list[int] = []
         for i in range(0, len(new), SAVED_AT_ONCE):

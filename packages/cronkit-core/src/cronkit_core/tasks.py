@@ -197,7 +197,10 @@ def actual(task: Task, slot: datetime) -> datetime:
     jitter = task.policies.jitter
     if not jitter:
         return slot
-    at = slot + timedelta(seconds=jitter * spread(task.name, slot.isoformat()))
+    try:
+        at = slot + timedelta(seconds=jitter * spread(task.name, slot.isoformat()))
+    except OverflowError:  # past the year 9999
+        return slot
     following = _schedule(task).next_after(slot)
     return at if following is None else min(at, following - timedelta(microseconds=1))
 

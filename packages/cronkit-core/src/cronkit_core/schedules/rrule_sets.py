@@ -55,7 +55,7 @@ class SlotSet:
             clear = self._clear_after(found)
             if clear == found:
                 return found
-            at = clear if misses % _PATIENCE else self._jump_after(clear)
+            at = clear if misses < _PATIENCE else self._jump_after(clear)
             if self._exrules and misses == _PATIENCE:
                 barren = self._exclusions().barren_after(max(at, self._last_date()))
             if at > barren:
@@ -73,7 +73,7 @@ class SlotSet:
             clear = self._clear_before(found)
             if clear == found:
                 return found
-            at = (clear if misses % _PATIENCE else self._jump_before(clear)) + 1
+            at = (clear if misses < _PATIENCE else self._jump_before(clear)) + 1
         return None
 
     def _most_excluded(self) -> int:
