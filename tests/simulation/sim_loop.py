@@ -17,6 +17,8 @@ from typing import Any
 
 # More steps than this without any time passing is a loop that spins.
 MOST_STEPS_AT_ONCE = 20_000
+# Nor does any history need so many.
+MOST_STEPS = 300_000
 # Seconds. A round of the loop takes a tick; so little time as the other counts as none.
 TICK = 1e-6
 LITTLE = 1e-3
@@ -160,6 +162,8 @@ class SimLoop(asyncio.BaseEventLoop):
             self._seconds += passed
             if passed > LITTLE:
                 self._steps_at_once = 0
+        if self.steps > MOST_STEPS:
+            raise Spins(f"{self.steps} steps until {self._seconds:.3f} s, the next: {timers[:1]}")
         while timers and timers[0]._when <= self._seconds:
             timer = heappop(timers)
             timer._scheduled = False

@@ -4,6 +4,7 @@ so that eight of them start in no time."""
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -143,14 +144,17 @@ def claim_and_finish(barrier, answers, where, seconds: int) -> None:
 
 
 def serve(barrier, answers, where, log: Path) -> None:
-    """Run a scheduler until the process is killed; its handler writes down what it executes."""
+    """Run a scheduler until the process is killed. The handler writes down what it executes, and
+    where; the first attempt of a task called "hang..." never ends."""
 
     async def work() -> None:
         scheduler = Scheduler(make(where, "database"), lease=1.0, poll=0.1)
 
         async def handler(run) -> None:
             with log.open("a") as file:
-                file.write(f"{run.task.name} {run.slot.isoformat()} {run.attempt}\n")
+                file.write(f"{run.task.name} {run.slot.isoformat()} {run.attempt} {os.getpid()}\n")
+            if run.task.name.startswith("hang") and run.attempt == 1:
+                await asyncio.Event().wait()
             await asyncio.sleep(0.05)
 
         scheduler.register_handler("handler", handler)

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from .cli_run import add_run_command
 from .errors import CronkitError
 from .schedules import Schedule, lint, parse_schedule
 from .schedules.moment import parse_moment
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cronkit",
-        description="What a schedule means, when it runs, and what is odd about it.",
+        description="What a schedule means, when it runs, and what is odd about it; or run one.",
         epilog="exit codes: 0 an answer, 1 no slot to show or a warning, 2 bad input",
     )
     parser.add_argument("--version", action="version", version=f"cronkit {version('cronkit-core')}")
@@ -94,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         "lint", parents=[common, after], help="what is probably not meant (exit code 1)"
     )
     command.set_defaults(run=_lint)
+
+    add_run_command(commands)
     return parser
 
 
