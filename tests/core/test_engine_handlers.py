@@ -122,8 +122,8 @@ async def test_current_run_in_tasks_and_threads_of_the_handler(light_world: Worl
         await asyncio.gather(child(), asyncio.create_task(child()))
         found.append(await asyncio.to_thread(lambda: current_run().id))
 
-    _, run = await run_once(light_world, handler)
-    await light_world.settle()
+    scheduler, run = await run_once(light_world, handler)
+    await scheduler.wait_for_run(run.id)
     assert found == [run.id] * 3
 
 
@@ -377,18 +377,12 @@ async def test_logging_is_captured_in_tasks_and_threads(light_world: World) -> N
         logger.warning("from %s", "logging")
         logging.getLogger("cronkit.engine").warning("not the engine's own")
         await asyncio.gather(child(), asyncio.to_thread(thread))
-        logger.warning("bad %d", "arguments")
 
     scheduler = await light_world.scheduler()
     scheduler.register_handler("sync", lambda run: logger.warning("from a sync handler"))
     logger.warning("from nobody")
-    logging.raiseExceptions = False
-    try:
-        _, run = await run_once(light_world, handler)
-        await light_world.settle()
-        run = await scheduler.get_run(run.id)
-    finally:
-        logging.raiseExceptions = True
+    _, run = await run_once(light_world, handler)
+    run = await scheduler.wait_for_run(run.id)
     lines = [line.split(" ", 2)[-1] for line in run.log.splitlines()]
     assert lines[0] == "hand"
     assert set(lines[1:]) == {
@@ -404,6 +398,28 @@ async def test_logging_is_captured_in_tasks_and_threads(light_world: World) -> N
     assert (await scheduler.runs("s"))[0].log.endswith(
         "WARNING an.application: from a sync handler"
     )
+
+
+async def test_a_bad_log_call_is_no_error_of_the_run(light_world: World, monkeypatch) -> None:
+    scheduler = await light_world.scheduler()
+    root = logging.getLogger()
+    # pytest's own handlers raise; this one is to do as the standard library's.
+    capture = [
+        handler for handler in root.handlers if type(handler).__module__ == "cronkit_core.context"
+    ]
+    monkeypatch.setattr(root, "handlers", capture)
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+
+    async def handler(run):
+        logger.warning("bad %d", "arguments")
+        logger.warning("good")
+
+    await scheduler.add_task("t", handler, TEN_MINUTES)
+    await light_world.until(600)
+    run = (await scheduler.runs("t"))[0]
+    assert run.status == "success"
+    assert run.log.endswith("WARNING an.application: good")
+    assert "bad" not in run.log
 
 
 async def test_the_capture_ends_with_the_last_scheduler(light_world: World) -> None:

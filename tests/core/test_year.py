@@ -4,6 +4,7 @@ schedules name has its fate in the ledger, and no other has one."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -56,29 +57,30 @@ def make_tasks() -> list[dict[str, Any]]:
         {"overlap": "skip", "jitter": 900, "catch_up": "all"},
     ]
     manners = ["quick", "slow", "flaky", "fails", "quick"]
-    tasks = []
-    for i in range(48):
-        tasks.append(
-            {
-                "name": f"task {i}",
-                "schedule": schedules[i % len(schedules)],
-                "timezone": (NEW_YORK, BERLIN)[i // len(schedules) % 2],
-                "handler": manners[i % len(manners)],
-                "priority": i % 7 - 3,
-                "retry": {"max_retries": i % 3, "base": 60},
-                "group": "shared" if i % 4 == 0 else None,
-                **policies[i // 2 % len(policies)],
-            }
-        )
-    tasks.append({"name": "often", "schedule": {"interval": 7200}, "handler": "slow"})
+    tasks: list[dict[str, Any]] = [
+        {
+            "name": f"task {i}",
+            "schedule": schedules[i % len(schedules)],
+            "timezone": (NEW_YORK, BERLIN)[i // len(schedules) % 2],
+            "handler": manners[i // 7 % len(manners)],
+            "priority": i % 7 - 3,
+            "retry": {"max_retries": i % 3, "base": 60},
+            "group": "shared" if i % 4 == 0 else None,
+            **policies[i % len(policies)],
+        }
+        for i in range(48)
+    ]
+    tasks.append({"name": "often", "schedule": {"interval": 21_600}, "handler": "slow"})
     tasks.append({"name": "at most", "schedule": "0 5 * * *", "handler": "quick", "max_runs": 100})
     return tasks
 
 
 @pytest.mark.slow
-async def test_a_year_accounts_for_every_slot() -> None:
-    # asyncio's debug mode takes note of a traceback for each callback.
+async def test_a_year_accounts_for_every_slot(caplog: pytest.LogCaptureFixture) -> None:
+    # asyncio's debug mode takes note of a traceback for each callback; and thousands of failures
+    # are on purpose.
     asyncio.get_running_loop().set_debug(False)
+    caplog.set_level(logging.CRITICAL, "cronkit")
     random.seed(2027)
     clock = VirtualClock(START)
     storage = MemoryStorage()
@@ -158,7 +160,7 @@ async def test_a_year_accounts_for_every_slot() -> None:
         assert task.schedule is not None
         between: Callable[..., Any] = task.schedule.between
         total += account(task.name, by_task[task.name], skips, between, task.next_slot)
-    assert total > 15_000
+    assert total > 12_000
     # A handler saw each attempt once, and just the attempts that started.
     started = [(r.task_name, r.slot, r.attempt) for r in runs if r.started_at is not None]
     assert Counter(started) == saw

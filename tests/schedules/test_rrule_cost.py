@@ -289,6 +289,19 @@ def test_what_nothing_proves_is_bounded() -> None:
     assert in_utc.next_after(NOW) is None
 
 
+def test_exclusions_that_name_nothing_change_nothing() -> None:
+    schedule = less("FREQ=DAILY", "FREQ=DAILY;UNTIL=20190101")
+    both = less("FREQ=DAILY", "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30;COUNT=3")
+    none = RRuleSchedule.parse(
+        "RRULE:FREQ=DAILY\nEXRULE:FREQ=DAILY;BYHOUR=0\nEXRULE:FREQ=DAILY;UNTIL=19600101"
+    )
+
+    assert schedule.upcoming(NOW, 40) == parse("FREQ=DAILY").upcoming(NOW, 40)
+    assert both.upcoming(NOW, 40) == parse("FREQ=DAILY").upcoming(NOW, 40)
+    assert none.next_after(NOW) is None
+    assert none.previous_before(NOW) is None
+
+
 def test_many_dates_cost_little() -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     dates = [start + timedelta(hours=i) for i in range(20_000)]

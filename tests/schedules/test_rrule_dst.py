@@ -191,6 +191,34 @@ def test_an_interval_counts_on_the_wall_clock() -> None:
     )
 
 
+def test_asking_within_an_hour_that_is_shown_twice() -> None:
+    weekly = RRuleSchedule.parse("FREQ=HOURLY;BYDAY=SU;BYHOUR=2;BYMINUTE=0,50", BERLIN)
+    once = RRuleSchedule.parse("FREQ=DAILY;BYHOUR=2;BYMINUTE=30", BERLIN)
+
+    def ask(schedule: RRuleSchedule, text: str) -> list[str]:
+        at = datetime.fromisoformat(f"2025-10-26T{text}")
+        slots = (schedule.previous_before(at), schedule.next_after(at))
+        return [
+            slot.astimezone(ZoneInfo(BERLIN)).strftime("%d-%H:%M%z").removesuffix("00")
+            for slot in slots
+            if slot is not None
+        ]
+
+    assert ask(weekly, "02:10+02:00") == ["26-02:00+02", "26-02:50+02"]
+    assert ask(weekly, "02:55+02:00") == ["26-02:50+02", "26-02:00+01"]
+    assert ask(weekly, "02:00+01:00") == ["26-02:50+02", "26-02:50+01"]
+    assert ask(weekly, "02:10+01:00") == ["26-02:00+01", "26-02:50+01"]
+    assert ask(weekly, "02:55+01:00") == ["26-02:50+01", "02-02:00+01"]
+    rare = RRuleSchedule.parse("FREQ=HOURLY;BYDAY=SU;BYHOUR=2;BYMINUTE=50", BERLIN)
+    assert ask(rare, "02:55+02:00") == ["26-02:50+02", "26-02:50+01"]
+    assert ask(rare, "02:10+01:00") == ["26-02:50+02", "26-02:50+01"]
+    early = RRuleSchedule.parse("FREQ=HOURLY;BYDAY=SU;BYHOUR=2;BYMINUTE=0", BERLIN)
+    assert ask(early, "02:10+02:00") == ["26-02:00+02", "26-02:00+01"]
+    assert ask(once, "02:10+02:00") == ["25-02:30+02", "26-02:30+02"]
+    assert ask(once, "02:10+01:00") == ["26-02:30+02", "27-02:30+01"]
+    assert ask(once, "02:50+01:00") == ["26-02:30+02", "27-02:30+01"]
+
+
 def test_count_counts_runs_in_both_passes() -> None:
     rule = "DTSTART;TZID=Europe/Berlin:20251026T010000\nRRULE:FREQ=HOURLY;COUNT=4"
 

@@ -92,6 +92,24 @@ MIXED = [
 ]
 
 
+def test_a_week_across_the_turn_of_the_year_is_one() -> None:
+    """28 December 2026 is a Monday."""
+    last = RRuleSchedule.parse("DTSTART:20261220\nRRULE:FREQ=WEEKLY;BYDAY=MO,WE,SU;BYSETPOS=-1")
+    first = RRuleSchedule.parse("DTSTART:20261220\nRRULE:FREQ=WEEKLY;BYDAY=MO,FR,SU;BYSETPOS=1")
+    new_year = RRuleSchedule.parse(
+        "DTSTART:20261220\nRRULE:FREQ=WEEKLY;BYDAY=MO,FR,SU;BYMONTH=1;BYSETPOS=1"
+    )
+
+    assert [f"{slot:%m-%d}" for slot in last.upcoming(FIRST, 4)] == [
+        "12-20",
+        "12-27",
+        "01-03",
+        "01-10",
+    ]
+    assert [f"{slot:%m-%d}" for slot in first.upcoming(FIRST, 3)] == ["12-21", "12-28", "01-04"]
+    assert [f"{slot:%m-%d}" for slot in new_year.upcoming(FIRST, 2)] == ["01-01", "01-04"]
+
+
 @pytest.mark.parametrize(("rule", "expected"), MIXED)
 def test_parts_together(rule: str, expected: str) -> None:
     """1 January 2027 is a Friday."""

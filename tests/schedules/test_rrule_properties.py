@@ -4,6 +4,7 @@ others, and sets of rules against their members."""
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import islice, pairwise
 
@@ -126,6 +127,14 @@ def agrees(
         assert schedule.previous_before(before) == last
         assert schedule.previous_before(last + timedelta(microseconds=1)) == last
         after, before = slot, last
+    for i in range(1, 24):
+        at = start + i * (end - start) / 24
+        place = bisect_right(expected, at)
+        if place < len(expected):
+            assert schedule.next_after(at) == expected[place]
+        place = bisect_left(expected, at)
+        if place:
+            assert schedule.previous_before(at) == expected[place - 1]
     if len(expected) <= 300:
         assert (beyond := schedule.next_after(after)) is None or beyond > end
         assert (beyond := schedule.previous_before(before)) is None or beyond <= start

@@ -32,6 +32,8 @@ class Timeliness:
         self._asked: dict[int, float] = {}
         """When the cancellation of a run was asked for."""
         self._claimed: dict[int, float] = {}
+        self._saved: dict[str, float] = {}
+        """When somebody last edited a task: what it made due was not due before."""
         self._poll = float(scenario.settings["poll"])
         self._lease = float(scenario.settings["lease"])
         self._grace = float(scenario.settings["cancel_grace"])
@@ -42,6 +44,10 @@ class Timeliness:
 
     def check(self, delta: Delta) -> None:
         """To be called before the ledger takes the delta over."""
+        if delta.call.method == "save_tasks":
+            for _, after in delta.tasks:
+                if after is not None:
+                    self._saved[after.name] = delta.time
         if delta.call.method == "renew":
             self._check_phantoms(delta)
         if delta.call.method == "claim":
@@ -74,15 +80,15 @@ class Timeliness:
         if run_at is None or after.next_run_at == run_at:
             return
         if before.task_group is None and self._roomy:
-            self._check_late(run_at, f"the slot {before.next_slot} of {before.name}")
+            self._check_late(before.name, run_at, f"the slot {before.next_slot} of {before.name}")
 
     def _check_start(self, run: Run) -> None:
         if run.due_at is not None and run.task_group is None and self._roomy:
-            self._check_late(run.due_at, str(run))
+            self._check_late(run.task_name, run.due_at, str(run))
 
-    def _check_late(self, due: datetime, what: str) -> None:
+    def _check_late(self, name: str, due: datetime, what: str) -> None:
         world = self._world
-        at = (due - world.scenario.start).total_seconds()
+        at = max((due - world.scenario.start).total_seconds(), self._saved.get(name, 0.0))
         late = world.loop.time() - at
         if late > self._slack and self._calm_since(at - 2 * self._poll - 2 * self._lease):
             raise Violation("late", f"{what} was due {late:.1f} s ago, and nothing was wrong")

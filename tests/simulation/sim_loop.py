@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
-from heapq import heapify, heappop
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 # More steps than this without any time passing is a loop that spins.
@@ -44,6 +44,8 @@ class Process:
         self.on_last_step: Callable[[], None] = self.kill
         self.works: list[asyncio.Task[Any]] = []
         self._backlog: list[asyncio.Handle] = []
+        self._asleep_since: float | None = None
+        self._timers: list[asyncio.TimerHandle] = []
         self.context = copy_context()
         self.context.run(_process.set, self)
 
@@ -61,16 +63,22 @@ class Process:
         self.alive = False
         self._backlog.clear()
 
-    def stall(self) -> None:
-        """Do nothing until `go_on`."""
+    def stall(self, *, asleep: bool = False) -> None:
+        """Do nothing until `go_on`. Asleep, as when a machine is suspended, timers and monotonic
+        clock stand still too."""
         self.stalled = True
+        if asleep:
+            self._asleep_since = self.loop.time()
+            self._timers = self.loop.take_timers(self)
 
-    def go_on(self, slept: float = 0.0) -> None:
-        """Do what was to be done meanwhile. When the process slept, its timers stood still too."""
+    def go_on(self) -> None:
+        """Do what was to be done meanwhile."""
         self.stalled = False
-        if slept:
+        if self._asleep_since is not None:
+            slept = self.loop.time() - self._asleep_since
+            self._asleep_since = None
             self.slept += slept
-            self.loop.delay_timers(self, slept)
+            self.loop.put_timers(self._timers, slept)
         self.loop.resume(self._backlog)
         self._backlog = []
 
@@ -125,11 +133,20 @@ class SimLoop(asyncio.BaseEventLoop):
     def resume(self, handles: list[asyncio.Handle]) -> None:
         self._ready.extend(handles)
 
-    def delay_timers(self, process: Process, seconds: float) -> None:
+    def take_timers(self, process: Process) -> list[asyncio.TimerHandle]:
+        """Take the timers of a process away."""
+        taken, left = [], []
         for timer in self._scheduled:
-            if timer._context.get(_process) is process:
-                timer._when += seconds
-        heapify(self._scheduled)
+            (taken if timer._context.get(_process) is process else left).append(timer)
+        heapify(left)
+        self._scheduled = left
+        return taken
+
+    def put_timers(self, timers: list[asyncio.TimerHandle], later: float) -> None:
+        """Put timers back, so many seconds later than they were."""
+        for timer in timers:
+            timer._when += later
+            heappush(self._scheduled, timer)
 
     def dispose(self) -> None:
         """Throw away what has not ended, without letting any of it run on."""

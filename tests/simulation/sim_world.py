@@ -126,13 +126,13 @@ class Node:
         process = self.process
         if not process.alive or process.stalled:
             return
-        process.stall()
+        process.stall(asleep=asleep)
         self.disturb("sleeps" if asleep else "stalls", seconds)
 
         def go_on() -> None:
             if process.alive and process.stalled:
                 self.world.note(f"{self.name} goes on")
-                process.go_on(seconds if asleep else 0.0)
+                process.go_on()
 
         self.world.loop.at(seconds, go_on)
 

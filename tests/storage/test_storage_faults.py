@@ -86,7 +86,6 @@ async def read_only(storage):
     ("fault", "says"),
     [
         (locked, "database is locked"),
-        (full, "database or disk is full"),
         (read_only, "attempt to write a readonly database"),
     ],
 )
@@ -96,9 +95,6 @@ async def test_sqlite_that_cannot_be_written_costs_warnings(tmp_path, caplog, fa
     ran = Counter()
 
     async def handler(run):
-        # A full disk is met by something that needs pages.
-        run.log("x" * 2_000)
-        run.log("y" * 2_000)
         ran[run.slot] += 1
 
     scheduler = Scheduler(storage, clock=clock)
@@ -114,12 +110,47 @@ async def test_sqlite_that_cannot_be_written_costs_warnings(tmp_path, caplog, fa
             assert 10 <= len(found) <= 100
             assert says in caplog.text
             with pytest.raises(StorageError, match=says):
-                await scheduler.add_task("big", handler, {"interval": 99}, {"x": "x" * 100_000})
+                await scheduler.add_task("other", handler, {"interval": 99})
         await run_until(at(240), scheduler)
         caplog.clear()
         await run_until(at(300), scheduler)
         assert warnings_in(caplog) == []
         await check_all_ran(scheduler, ran, 300)
+
+
+async def test_a_full_disk_costs_warnings(tmp_path, caplog):
+    """On the real clock: what is claimed can be executed, but not recorded until there is room."""
+    storage = SQLiteStorage(tmp_path / "cron.db", synchronous="NORMAL")
+    ran = Counter()
+
+    async def handler(run):
+        run.log("x" * 2_000)  # of which an end needs pages
+        run.log("y" * 2_000)
+        ran[run.slot] += 1
+
+    async with Scheduler(storage, poll=0.1) as scheduler:
+        await scheduler.add_task(
+            "task", handler, {"interval": 0.1}, catch_up="all", overlap="allow"
+        )
+        while len(ran) < 5:
+            await asyncio.sleep(0.01)
+        async with full(storage):
+            while len(warnings_in(caplog)) < 3:
+                await asyncio.sleep(0.01)
+            assert "database or disk is full" in caplog.text
+            with pytest.raises(StorageError, match="database or disk is full"):
+                await scheduler.add_task("big", handler, {"interval": 99}, {"x": "x" * 100_000})
+        goal = len(ran) + 5
+        while len(ran) < goal:
+            await asyncio.sleep(0.01)
+        await scheduler.disable_task("task")
+        while (await scheduler.status()).running_runs:
+            await asyncio.sleep(0.01)
+        found = (await scheduler.runs("task", limit=1_000))[::-1]
+    assert len(warnings_in(caplog)) < 20
+    assert {run.status for run in found} == {Status.SUCCESS}
+    assert {b.slot - a.slot for a, b in pairwise(found)} == {timedelta(seconds=0.1)}
+    assert dict(ran) == {run.slot: 1 for run in found}
 
 
 async def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path, caplog):

@@ -128,7 +128,7 @@ async def test_each_slot_runs_once(where, how):
 
 
 async def test_what_a_killed_process_ran_is_done_by_another(where, tmp_path):
-    """Three times the process is killed that has a run which would never end, and others besides."""
+    """Three times, the process that has a run which would never end is killed."""
     kills, tasks, slots = 3, 6, 8
     scheduler = Scheduler(make(where, "database"))
     options = {

@@ -150,7 +150,7 @@ def weeks_mask(leap: bool, first: int, wkst: int, numbers: Sequence[int]) -> int
     """The days of the weeks that BYWEEKNO names. Week 1 is the first with four days in the year, as
     in ISO 8601; the first and the last week may reach out of the year."""
     start = (wkst - first) % 7
-    if start > 4:
+    if start > 3:
         start -= 7
     count = (365 + leap - start + 3) // 7
     mask = 0

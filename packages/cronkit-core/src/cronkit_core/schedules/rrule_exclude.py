@@ -44,7 +44,7 @@ class Exclusions:
         plans = [slots.plan for slots in (*rules, *exrules)]
         self._start = min((rule.start // DAY for rule in rules), default=0)
         ends = [_last_day(exrule) for exrule in exrules if not exrule.endless]
-        self._end = max((day for day in ends if day < LAST_DAY), default=0)
+        self._end = max((day for day in ends if 0 <= day < LAST_DAY), default=0)
         days = lcm(*(plan.cycle_of_days() for plan in plans))
         self._years = min(days // CYCLE_DAYS * CYCLE_YEARS, LAST_YEAR)
         self._cycle = lcm(*(plan.cycle() for plan in plans))

@@ -18,7 +18,7 @@ LAST_SECOND = (LAST_DAY + 1) * DAY - 1
 
 LONG = 256  # how many wall times a chunk may have where they are not kept
 _DAILY = 1440  # how many times a day may have and be kept
-KEPT = 512  # how many chunks are kept to be used again
+_KEPT = 512  # how many chunks are kept to be used again
 _PATIENCE = 48  # years without a day before iteration looks for the next one
 
 
@@ -100,8 +100,6 @@ class Plan(ABC):
 
 class DayPlan(Plan):
     """Some days, and the times on each."""
-
-    _same = True  # whether all days have the times that they are made with, or picks of these
 
     def __init__(self, days: Days, times: Times) -> None:
         self._days = days
@@ -233,28 +231,36 @@ class DayPlan(Plan):
             mask &= (1 << (-(-end // DAY) - first)) - 1
         if not mask:
             return
-        if not self._same or self._times.size > _DAILY or self._days.picks(year) is not None:
+        most = self.most()
+        if most > _DAILY or self._days.picks(year) is not None:
             for day in bits(mask):
                 yield from self._on(first + day, start, end)
             return
         # a whole year for rare days, else days with about 64 wall times: what repeats is kept
-        span = 366 if mask.bit_count() < 60 else -(-64 // self._times.size)
+        span = 366 if mask.bit_count() < 60 else -(-64 // most)
         for i in range((mask & -mask).bit_length() - 1, mask.bit_length(), span):
             days = mask >> i & ((1 << span) - 1)
             if days:
                 base = (first + i) * DAY
-                yield from trimmed(base, self._offsets(days), start, end)
+                yield from trimmed(base, self._offsets(first + i, days), start, end)
 
-    def _offsets(self, days: int) -> Offsets:
-        """The wall times of the days with the bits `days`, from the midnight of bit 0 on."""
-        found = self._repeated.get(days)
+    def _offsets(self, first: int, days: int) -> Offsets:
+        """The wall times of the days with the bits `days`, bit 0 for `first`, from its midnight on."""
+        key = self._alike(first, days)
+        found = self._repeated.get(key)
         if found is None:
-            if len(self._repeated) >= KEPT:
+            if len(self._repeated) >= _KEPT:
                 self._repeated.clear()
-            times = self._times.slice(0, self._times.size)
-            found = Offsets([day * DAY + time for day in bits(days) for time in times])
-            self._repeated[days] = found
+            seconds: list[int] = []
+            for day in bits(days):
+                times = self._times_on(first + day)
+                seconds += [day * DAY + time for time in times.slice(0, times.size)]
+            found = self._repeated[key] = Offsets(seconds)
         return found
+
+    def _alike(self, first: int, days: int) -> int:
+        """What tells days from `first` on, with the bits `days`, from days with other offsets."""
+        return days
 
     def _on(self, day: int, start: int, end: int) -> Iterator[Chunk]:
         """The wall times of `day` from `start` to before `end`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import gcd, lcm
 
 from .rrule_days import CYCLE_DAYS
-from .rrule_expand import DAY, KEPT, LAST_SECOND, LONG, Chunk, DayPlan, Offsets, Plan, trimmed
+from .rrule_expand import DAY, LAST_SECOND, LONG, Chunk, DayPlan, Offsets, Plan, trimmed
 from .rrule_periods import EVERY_DAY, Fit, FittingDays
 from .rrule_times import Listed, Times
 
@@ -231,13 +231,12 @@ class StridePlan(Plan):
 class TablePlan(DayPlan):
     """Days by what they leave when divided by a period, each of these with times of its own."""
 
-    _same = False
-
     def __init__(self, fit: Fit, period: int, on: dict[int, list[int]]) -> None:
         residues = sorted(on)
         self._on_residue = {residue: Listed(on[residue]) for residue in residues}
         super().__init__(FittingDays(fit, residues, period), self._on_residue[residues[0]])
         self._period = period
+        self._most = max(times.size for times in self._on_residue.values())
         sizes: dict[int, list[int]] = {}
         for residue in residues:
             sizes.setdefault(len(on[residue]), []).append(residue)
@@ -249,18 +248,11 @@ class TablePlan(DayPlan):
     def _times_on(self, day: int) -> Times:
         return self._on_residue[day % self._period]
 
-    def _on(self, day: int, start: int, end: int) -> Iterator[Chunk]:
-        residue = day % self._period
-        found = self._repeated.get(residue)
-        if found is None:
-            if len(self._repeated) >= KEPT:
-                self._repeated.clear()
-            times = self._on_residue[residue]
-            found = self._repeated[residue] = Offsets(times.slice(0, times.size))
-        return trimmed(day * DAY, found, start, end)
+    def _alike(self, first: int, days: int) -> int:
+        return days * self._period + first % self._period
 
     def most(self) -> int:
-        return max(times.size for times in self._on_residue.values())
+        return self._most
 
     def same_times(self) -> Times | None:
         return None

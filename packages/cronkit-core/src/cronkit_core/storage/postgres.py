@@ -61,7 +61,7 @@ CONNINFO = {
 
 
 class PostgresStorage:
-    """A storage in one schema of a PostgreSQL database (14 or newer).
+    """A storage in one schema of a PostgreSQL database.
 
     `conninfo` is what libpq takes: "postgresql://user@host/db", "host=... dbname=...", or "" for
     what its environment variables say. Several schedulers can share a database, each in a `schema`

@@ -11,9 +11,10 @@ from heapq import heappop, heappush
 from ..errors import NaiveDatetime
 from ..scheduler import Scheduler
 
-# How many turns of the event loop nothing may happen in: what a handler awaits takes some.
+# How many turns of the event loop nobody may do anything in. Fewer will do where it can be seen that
+# no callback is to be called.
 ROUNDS = 25
-FEW_ROUNDS = 8
+FEW_ROUNDS = 2
 
 
 class VirtualClock:
@@ -67,10 +68,7 @@ class VirtualClock:
 
     async def _wind_up(self, over: asyncio.Event, idle: Callable[[], bool]) -> None:
         while not over.is_set():
-            quiet = 0
-            while quiet < ROUNDS and not over.is_set():
-                await _turn(busy=not idle())
-                quiet = quiet + 1 if idle() else 0
+            await _quiet(lambda: idle() or over.is_set())
             timer = self.next_timer()
             if timer is not None and not over.is_set():
                 self.advance(timer)
@@ -105,20 +103,23 @@ async def settle(*schedulers: Scheduler) -> None:
 
     A handler that awaits something else than the virtual clock counts as one that goes on.
     """
+    await _quiet(lambda: all(scheduler.idle for scheduler in schedulers))
+
+
+async def _quiet(idle: Callable[[], bool]) -> None:
+    """Return when nothing has happened for some turns of the event loop."""
+    ready = getattr(asyncio.get_running_loop(), "_ready", None)  # other loops have none
     quiet = 0
-    while quiet < (ROUNDS if any(map(_executes, schedulers)) else FEW_ROUNDS):
-        await _turn(busy=quiet == 0)
-        quiet = quiet + 1 if all(scheduler.idle for scheduler in schedulers) else 0
+    while quiet < ROUNDS and (quiet < FEW_ROUNDS or ready is None or ready):
+        # While they wait for threads, such as a database's, those need the interpreter more than a
+        # loop that spins.
+        await _turn(0 if quiet or idle() else 0.0001)
+        quiet = quiet + 1 if idle() else 0
 
 
-async def _turn(*, busy: bool = False) -> None:
-    """Let the others on the event loop have a turn. While they wait for threads, such as a
-    database's, those need the interpreter more than a loop that spins."""
-    await asyncio.sleep(0.0001 if busy else 0)  # noqa: TID251
-
-
-def _executes(scheduler: Scheduler) -> bool:
-    return scheduler.engine is not None and bool(scheduler.engine.executions.all)
+async def _turn(seconds: float = 0) -> None:
+    """Let the others on the event loop have a turn."""
+    await asyncio.sleep(seconds)  # noqa: TID251
 
 
 async def run_until(instant: datetime, *schedulers: Scheduler) -> None:
