@@ -1,5 +1,6 @@
-"""Whether runs take only the steps that they may: one owner at a time, attempts in order and no more
-than the policy allows, nothing written by who lost a run, and the promises of overlap and groups."""
+"""Whether runs take only the steps that they may: one owner at a time, attempts in order and no
+more than the policy allows, nothing written by who lost a run, and the promises of overlap and
+groups."""
 
 from __future__ import annotations
 

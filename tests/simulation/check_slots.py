@@ -28,6 +28,8 @@ class Slots:
         self._ledger = ledger
         self.fated: defaultdict[str, dict[datetime, None]] = defaultdict(dict)
         """The slots of each name that have, or must have, a fate."""
+        self.overlapped: defaultdict[str, set[datetime]] = defaultdict(set)
+        """Those of them that another run may have kept from running."""
         self.started: defaultdict[int, int] = defaultdict(int)
         """How many slots of a task have run, or are about to."""
 
@@ -118,6 +120,8 @@ class Slots:
                 fates.cover(skip)
                 continue
             # One row stands for all slots that a run kept from running.
+            if skip.run_id in {run.id for run in delta.deleted}:
+                raise Violation("skip of nobody", f"{skip}: that run gives way itself")
             extended += skip.count - (0 if old is None else old.count)
             if old is None and skip.last_slot not in fates.passed:
                 raise Violation("skip counts", f"{old} became {skip}, and {passed} passed")
@@ -134,13 +138,15 @@ class Slots:
             raise Violation("skip too long", f"{name}: {extended} more, of {bare}")
         started = self.started[task.record.id]
         live = [_live(run) for run in self._ledger.live_of(name)]
-        should = {slot for slot in choose(task, passed, live, now, started)}
+        should = set(choose(task, passed, live, now, started))
         if set(ran) != {slot for slot in should if slot not in known}:
             raise Violation(
                 "policy", f"{name}: {sorted(ran)} run of {passed}, and not {sorted(should)}"
             )
         self.started[task.record.id] += len(should) - len(replaced)
         self.fated[name].update(dict.fromkeys(passed))
+        if extended:
+            self.overlapped[name].update(bare)
 
     # --- edits
 

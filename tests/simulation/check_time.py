@@ -101,7 +101,9 @@ class Timeliness:
         node = world.node_of(run.owner)
         if self._slack > self._lease / 4 or run.owner != node.owner or not node.process.alive:
             return
-        if world.scenario.mode == CALM or self._calm_since(world.loop.time() - 2 * self._lease, node):
+        if world.scenario.mode == CALM or self._calm_since(
+            world.loop.time() - 2 * self._lease, node
+        ):
             raise Violation("lost for no reason", f"{run}")
 
     def _check_obeyed(self, run: Run) -> None:

@@ -9,7 +9,16 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from cronkit_core import MemoryStorage, Status, StorageError, changes, engine, executions, planner, policy
+from cronkit_core import (
+    MemoryStorage,
+    Status,
+    StorageError,
+    changes,
+    engine,
+    executions,
+    planner,
+    policy,
+)
 from cronkit_core.engine import Engine
 from cronkit_core.executions import Executions
 from cronkit_core.planner import Planner
@@ -147,7 +156,9 @@ def _no_lease() -> Iterator[None]:
 def _no_renewal() -> Iterator[None]:
     def make(real: Any) -> Any:
         async def renew(self: MemoryStorage, owner: str, *rest: Any) -> Any:
-            return [run for run in self._runs.values() if run.id in self._running and run.owner == owner]
+            return [
+                run for run in self._runs.values() if run.id in self._running and run.owner == owner
+            ]
 
         return renew
 
@@ -259,9 +270,11 @@ def _no_retry_of_lost() -> Iterator[None]:
 @planted("there is one retry more than the policy allows")
 def _one_more() -> Iterator[None]:
     def make(real: Any) -> Any:
-        return lambda run, *rest: real(replace(run, attempt=run.attempt - 1), *rest) and real(
-            replace(run, attempt=0), *rest
-        ) and planner.runs.retried(run, real(replace(run, attempt=0), *rest).due_at, rest[1])
+        return lambda run, *rest: (
+            real(replace(run, attempt=run.attempt - 1), *rest)
+            and real(replace(run, attempt=0), *rest)
+            and planner.runs.retried(run, real(replace(run, attempt=0), *rest).due_at, rest[1])
+        )
 
     with instead(executions, "retry_of", make):
         yield

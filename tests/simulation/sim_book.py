@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
 
 from sim_loop import Process
 
@@ -14,7 +14,7 @@ class Entry:
 
     run_id: int
     name: str
-    slot: Any
+    slot: datetime
     attempt: int
     epoch: int
     node: str
@@ -33,6 +33,11 @@ class Entry:
     final: bool = False
     lost_at: float | None = None
     """When another process took its run."""
+
+    @property
+    def what(self) -> str:
+        """What decides what the handler does; ids are the storage's own affair."""
+        return f"{self.name} {self.slot.isoformat()} {self.attempt}"
 
     def __str__(self) -> str:
         return (

@@ -31,7 +31,7 @@ class Work:
         world = self._world
         entry = world.begin(self._node, run)
         try:
-            await self._behave(entry, run, Random(f"{world.scenario.seed} {entry.token}"))
+            await self._behave(entry, run, Random(f"{world.scenario.seed} {entry.what}"))
         except GeneratorExit:
             raise  # the history is over
         except BaseException as error:
@@ -140,4 +140,3 @@ class Work:
 ALLOWED = (CronkitError,)
 """What an operation may raise, since tasks and runs come and go, and the storage fails. What is wrong
 with an argument is no such thing."""
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -38,45 +38,46 @@ class Delta:
     deleted: list[Run] = field(default_factory=list)
     skips: list[tuple[Skip | None, Skip]] = field(default_factory=list)
 
-    def lines(self, start: datetime) -> Iterator[str]:
-        """In words, without what two right storages may do differently."""
+    def lines(self, start: datetime, runs: Mapping[int, Run]) -> list[str]:
+        """In words, without what two right storages may do differently: ids, revisions, and the
+        order within a transaction. `runs` are those that there were before."""
+        known = {**runs, **{run.id: run for run in self.inserted}}
 
         def said(at: datetime | None) -> str:
             return "-" if at is None else f"{(at - start).total_seconds():.6f}"
 
-        def story(run: Run) -> str:
-            lease = said(run.lease_until) if run.lease_until else ""
-            why = f" {run.reason}" if run.reason else ""
-            due = f" due {said(run.due_at)}" if run.due_at else ""
-            asked = f" to be cancelled by {run.cancel_requested_by}" * bool(run.cancel_requested_by)
-            owner = f" of {run.owner}" if run.owner else ""
-            return f"{run.status}{why}{owner}{due} {lease}{asked}"
-
         def name(run: Run) -> str:
-            return f"run {run.id} {run.task_name} {said(run.slot)} {run.triggered_by}/{run.attempt}"
+            return f"run {run.task_name} {said(run.slot)} {run.triggered_by}/{run.attempt}"
 
-        head = f"{self.time:10.3f} {self.call.node} {self.call.method:12s}"
+        def story(run: Run) -> str:
+            words = [run.status.value, run.reason, run.owner and f"of {run.owner}"]
+            words += [run.due_at and f"due {said(run.due_at)}"]
+            words += [run.lease_until and f"until {said(run.lease_until)}"]
+            words += [run.cancel_requested_by and f"asked to end by {run.cancel_requested_by}"]
+            return " ".join(word for word in words if word)
+
+        lines = []
         for before, after in self.tasks:
             what = "removed" if after is None else "changed" if before else "added"
             record = after or before
             assert record is not None
-            yield (
-                f"{head} task {record.name}#{record.id} {what}: enabled {record.enabled}, "
+            lines.append(
+                f"task {record.name} {what}: {'enabled' if record.enabled else 'disabled'}, "
                 f"next {said(record.next_slot)} at {said(record.next_run_at)}, "
                 f"failures {record.failures}, runs {record.runs_started}, {record.overlap_policy}, "
                 f"{record.schedule_config} since {said(record.schedule_since)}"
             )
-        for run in self.inserted:
-            yield f"{head} {name(run)} new: {story(run)}"
-        for _, run in self.changed:
-            yield f"{head} {name(run)}: {story(run)}"
-        for run in self.deleted:
-            yield f"{head} {name(run)} deleted"
+        lines += [f"{name(run)} new: {story(run)}" for run in self.inserted]
+        lines += [f"{name(run)}: {story(run)}" for _, run in self.changed]
+        lines += [f"{name(run)} deleted" for run in self.deleted]
         for old, skip in self.skips:
-            yield (
-                f"{head} skip {skip.task_name} {said(skip.first_slot)}..{said(skip.last_slot)} "
-                f"({skip.count}) {skip.reason} {skip.run_id or ''}{' extended' * (old is not None)}"
+            who = "" if skip.run_id is None else name(known[skip.run_id])
+            lines.append(
+                f"skip {skip.task_name} {said(skip.first_slot)}..{said(skip.last_slot)} "
+                f"({skip.count}) {skip.reason} {who}{' extended' * (old is not None)}"
             )
+        head = f"{self.time:10.3f} {self.call.node} {self.call.method:12s}"
+        return [f"{head} {line}" for line in sorted(lines)]
 
 
 class Ledger:

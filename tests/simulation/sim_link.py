@@ -191,7 +191,6 @@ class Link:
             loop.call_later(there, commit, context=self._process.context)
         return await answer
 
-
     def _fault(self, method: str, result: Any = None) -> CallFault | None:
         """What goes wrong with this call, if anything does."""
         fault = next((f for f in self.faults if f.hits(method, result)), None)

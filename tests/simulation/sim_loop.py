@@ -37,6 +37,8 @@ class Process:
         self.loop = loop
         self.alive = True
         self.stalled = False
+        self.stalls = 0
+        """How often it stood still."""
         self.slept = 0.0
         """How many seconds it was suspended: its monotonic clock did not count them."""
         self.steps_left: int | None = None
@@ -67,6 +69,7 @@ class Process:
         """Do nothing until `go_on`. Asleep, as when a machine is suspended, timers and monotonic
         clock stand still too."""
         self.stalled = True
+        self.stalls += 1
         if asleep:
             self._asleep_since = self.loop.time()
             self._timers = self.loop.take_timers(self)

@@ -60,6 +60,7 @@ async def _operate(world: World, node: Node, step: Step) -> None:
                 await scheduler.trigger_task(name, force=options["force"])
         case "cancel":
             live = await scheduler.runs(statuses=(Status.PENDING, Status.RUNNING))
+            live.sort(key=lambda run: (run.task_name, run.slot, run.attempt, run.manual))
             if live:
                 run = Random(f"{world.scenario.seed} {step.at}").choice(live)
                 await scheduler.cancel_run(run.id, by="ana")

@@ -101,6 +101,8 @@ class Scenario:
     latency: float
     """Up to how many seconds a storage takes to commit, and again to answer."""
     nodes: int
+    declares: bool
+    """Whether each process declares the tasks when it starts, as a deployed program does."""
     settings: dict[str, Any]
     tasks: tuple[TaskPlan, ...]
     steps: tuple[Step, ...]
@@ -119,7 +121,8 @@ class Scenario:
     def __str__(self) -> str:
         head = (
             f"seed {self.seed}: {self.mode}, {self.nodes} nodes, unit {self.unit} s, "
-            f"start {self.start}, horizon {self.horizon:.0f} s, latency {self.latency} s\n"
+            f"start {self.start}, horizon {self.horizon:.0f} s, latency {self.latency} s"
+            f"{', tasks are declared' * self.declares}\n"
             f"settings {self.settings}\n"
         )
         tasks = "".join(f"task {t.name} ({t.habits}): {t.definition}\n" for t in self.tasks)
@@ -156,6 +159,7 @@ def draw(seed: int, *, scale: float = 1.0) -> Scenario:
         horizon=horizon,
         latency=slow if mode != CALM else min(slow, 0.2),
         nodes=nodes,
+        declares=rng.random() < 0.3,
         settings=drawer.settings(),
         tasks=tasks,
         steps=tuple(steps),
@@ -270,8 +274,13 @@ class _Drawer:
 
     def change(self) -> dict[str, Any]:
         rng = self.rng
-        if rng.random() < 0.4:
+        chance = rng.random()
+        if chance < 0.4:
             return self.schedule()
+        if chance < 0.5:
+            return {"enabled": rng.random() < 0.6}
+        if chance < 0.55:
+            return {"handler": rng.choice(("work", "absent"))}
         policies = self.policies()
         return {key: policies[key] for key in rng.sample(sorted(policies), rng.choice((1, 2, 4)))}
 
@@ -284,7 +293,7 @@ class _Drawer:
                 "steps": rng.choice((0, 0, 1, 2, 3, 5, 8, 13, 21, 34)),
                 "down": rng.choice((0.5, 5, 40, 90)) * unit,
             },
-            "stop": lambda: {"down": rng.choice((0.0, 5, 40)) * unit},
+            "stop": lambda: {"down": rng.choice((0.0, 5, 40)) * unit, "twice": rng.random() < 0.3},
             "stall": lambda: {
                 "steps": rng.choice((0, 0, 1, 2, 3, 5, 8, 13)),
                 "seconds": rng.choice(longer_than_a_lease) * unit,

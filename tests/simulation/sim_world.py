@@ -17,7 +17,7 @@ from check_slots import Slots
 from check_time import Timeliness
 from sim_book import Book, Entry
 from sim_handlers import Work
-from sim_ledger import Delta, Ledger, Violation
+from sim_ledger import Ledger, Violation
 from sim_link import Call, CallFault, Link, Server
 from sim_loop import Process, SimLoop, Spins, run_in_world
 from sim_operations import operate
@@ -98,6 +98,9 @@ class Node:
         )
         if world.scenario.mode == CALM or self.generation % 4 != 2:  # else one that forgot it
             self.scheduler.register_handler("work", Work(world, self))
+            if world.scenario.declares:
+                for task in world.scenario.tasks:
+                    self.scheduler.task(name=task.name, **task.definition)(Work(world, self))
         for kind in (RunSucceeded, RunFailed):
             self.scheduler.on(kind, world.told)
         process.call(self.scheduler.start)
@@ -136,20 +139,28 @@ class Node:
 
         self.world.loop.at(seconds, go_on)
 
-    async def stop(self, down: float) -> None:
+    async def stop(self, down: float, *, twice: bool = False) -> None:
         """Stop in order, from within, and start again after `down` seconds."""
         process, scheduler = self.process, self.scheduler
         if not self.up:
             return
         self.going = True
         self.world.book.stopped.add(self.owner)
+        calm = self.disturbed_at < self.world.loop.time()
         self.disturb("stops", down)
-        ended = self.world.loop.create_task(self._stopped(process, scheduler, down))
+        ended = self.world.loop.create_task(self._stopped(process, scheduler, down, calm=calm))
+        if twice:
+            await asyncio.sleep(self.world.scenario.unit)
+            await scheduler.stop()
         await asyncio.shield(ended)
 
-    async def _stopped(self, process: Process, scheduler: Scheduler, down: float) -> None:
+    async def _stopped(
+        self, process: Process, scheduler: Scheduler, down: float, *, calm: bool
+    ) -> None:
+        began, stalls = self.world.loop.time(), process.stalls
         await scheduler.stop()
-        self.world.check_stopped(scheduler)
+        if calm and process.stalls == stalls:
+            self.world.check_stopped(scheduler, self.world.loop.time() - began)
         process.kill()
         self.disturb("stopped", down)
         self.boot_in(down)
@@ -227,7 +238,7 @@ class World:
         self.commits += 1
         delta = self.ledger.look(call, self.loop.time())
         if self._trace:
-            self.lines += delta.lines(self.scenario.start)
+            self.lines += delta.lines(self.scenario.start, self.ledger.runs)
         try:
             self.slots.check(delta)
             self.runs.check(delta)
@@ -251,7 +262,7 @@ class World:
             began=self.loop.time(),
             token=f"{run.task.name} {run.slot.isoformat()} {run.attempt} {run.id}",
         )
-        self.note(f"{node.name} begins {entry.token}")
+        self.note(f"{node.name} begins {entry.what}")
         if run.id in self.book.entries:
             self.fail("executed twice", f"{self.book.entries[run.id]} and {entry}")
         self.book.entries[run.id] = entry
@@ -275,7 +286,7 @@ class World:
     def end(self, node: Node, entry: Entry) -> None:
         """A handler has come to its end."""
         entry.ended = self.loop.time()
-        self.note(f"{entry.node} ends {entry.token}: {entry.how}")
+        self.note(f"{entry.node} ends {entry.what}: {entry.how}")
         try:
             self.time.check_handler(entry, node)
         except Violation as violation:
@@ -297,8 +308,12 @@ class World:
         if self.told_of[run_id] > 1:
             self.fail("event", f"{event} came twice")
 
-    def check_stopped(self, scheduler: Scheduler) -> None:
+    def check_stopped(self, scheduler: Scheduler, took: float) -> None:
         assert scheduler.engine is not None
+        settings = self.scenario.settings
+        patience = settings["shutdown_grace"] + min(settings["cancel_grace"], 2.0) + 8.0
+        if took > patience + 10 * self.scenario.latency:
+            self.fail("stop", f"it took {took:.1f} s")
         if not scheduler.engine.finished.is_set() and scheduler.engine.running:
             self.fail("stop", "the loop of a stopped scheduler goes on")
 
@@ -387,7 +402,7 @@ class World:
                 node.stall(options["seconds"], asleep=True)
             case "stop":
                 if node.up:
-                    node.process.spawn(node.stop(options["down"]))
+                    node.process.spawn(node.stop(**options))
             case "clock":
                 self._set_clock(node, options["by"])
             case "calls":

@@ -1,9 +1,9 @@
 """Simulated histories, many or one.
 
-    soak.py --seeds 50000                 look for a seed that breaks a promise
-    soak.py --seed 17 --trace             replay one, and tell what happens
-    soak.py --seed 17 --shrink            find the least of it that still fails
-    soak.py --planted 200                 after how many seeds each planted bug is found
+soak.py --seeds 50000                 look for a seed that breaks a promise
+soak.py --seed 17 --trace             replay one, and tell what happens
+soak.py --seed 17 --shrink            find the least of it that still fails
+soak.py --planted 200                 after how many seeds each planted bug is found
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ def soak(first: int, seeds: int, jobs: int, backend: str, scale: float) -> Sum:
             for seed, violation in result.failed:
                 print(f"seed {seed}: {violation[:600]}", flush=True)
             if total.seeds % 5_000 == 0:
-                print(f"{total}; {total.seeds / (time.monotonic() - began):.1f} seeds/s", flush=True)
+                print(
+                    f"{total}; {total.seeds / (time.monotonic() - began):.1f} seeds/s", flush=True
+                )
     print(f"{total}; {total.seeds / (time.monotonic() - began):.1f} seeds/s")
     return total
 
@@ -136,7 +138,9 @@ def find_planted(most: int) -> Iterator[tuple[str, int | None, str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=1_000)
     parser.add_argument("--first", type=int, default=0, help="the first of these seeds")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)

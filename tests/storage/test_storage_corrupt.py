@@ -111,8 +111,8 @@ async def test_tasks_that_make_no_sense_are_broken(scheduler, storage, request):
     vandal = Vandal(storage, request)
     for name, (columns, _) in zip(names, NONSENSE, strict=True):
         vandal.set(name, **columns)
-    await run_until(at(300), scheduler)
-    assert scheduler.ran.count("good") == 5
+    await run_until(at(180), scheduler)
+    assert scheduler.ran.count("good") == 3
     assert (await scheduler.get_task("good")).broken is None
     in_list = {task.name: task.broken for task in await scheduler.tasks()}
     for name, (columns, says) in zip(names, NONSENSE, strict=True):
@@ -125,7 +125,7 @@ async def test_tasks_that_make_no_sense_are_broken(scheduler, storage, request):
     await scheduler.add_tasks(
         {"name": name, "handler": "handler", "schedule": {"interval": 60}} for name in names
     )
-    await run_until(at(420), scheduler)
+    await run_until(at(300), scheduler)
     for name in names:
         assert (await scheduler.get_task(name)).broken is None
         assert scheduler.ran.count(name) > 1

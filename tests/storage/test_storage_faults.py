@@ -260,11 +260,11 @@ async def test_a_lost_answer_loses_no_slot(storage):
         await scheduler.add_task(
             "task", handler, {"interval": EVERY}, catch_up="all", overlap="allow"
         )
-        await run_until(at(305), scheduler)
-        await check_all_ran(scheduler, ran, 300)
+        await run_until(at(155), scheduler)
+        await check_all_ran(scheduler, ran, 150)
 
 
-@pytest.mark.parametrize("turns", range(0, 40, 3))
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13, 21, 34])
 async def test_a_caller_that_is_cancelled_leaves_nothing_half_done(storage, turns):
     await save(storage, *(made(f"t{i}") for i in range(5)))
     work = asyncio.create_task(claim(storage, start_all))

@@ -69,7 +69,7 @@ class ActiveRun:
         self._dropped = 0
         self._progress: str | None = None
         self._changes = self._offered = self._reported = 0
-        self._cancelled = threading.Event()
+        self._cancelled = False
 
     def __repr__(self) -> str:
         return f"<run {self.id} of {self.task.name!r}, {self.slot:%Y-%m-%d %H:%M:%S}Z>"
@@ -78,7 +78,7 @@ class ActiveRun:
     def cancelled(self) -> bool:
         """Whether this run is to stop. Async handlers are cancelled; a sync one, whose thread
         cannot be, may look here and return."""
-        return self._cancelled.is_set()
+        return self._cancelled
 
     def log(self, message: str) -> None:
         """Add a line to the run's log. The last 1,000 are kept."""
@@ -112,7 +112,7 @@ class ActiveRun:
 
     def cancel(self) -> None:
         """Tell a sync handler that it is to stop."""
-        self._cancelled.set()
+        self._cancelled = True
 
     def log_text(self) -> str | None:
         """The log so far; None when there is none."""

@@ -22,7 +22,8 @@ from .definition import decode
 from .errors import InvalidTask
 from .events import Events
 from .executions import Execution, Executions, no_span
-from .executor import Outcome, Resolve
+from .executor import Resolve
+from .outcome import INTERRUPTED, LEASE_LOST, cancelled
 from .planner import Planner
 from .pruner import Pruner
 from .recorder import Recorder, ends_this_task
@@ -65,8 +66,6 @@ REPORT_EVERY = 1.0
 LONGEST_BACKOFF = 5.0
 PRUNE_ON_AFTER = 1.0
 STOP_GRACE = 2.0
-INTERRUPTED = Outcome(reason=Reason.INTERRUPTED, message="interrupted: the scheduler was stopped")
-LEASE_LOST = Outcome(reason=Reason.LOST, message="lost: the lease has passed to another process")
 
 
 class Engine:
@@ -217,8 +216,7 @@ class Engine:
         if mine:
             for run in await self.storage.runs(RunQuery(ids=mine, limit=len(mine))):
                 by = run.cancel_requested_by or "request"
-                message = f"cancelled by {by}"
-                self.executions.cancel(run.id, Outcome(reason=Reason.CANCELLED, message=message))
+                self.executions.cancel(run.id, cancelled(by))
 
     # --- claiming
 

@@ -16,20 +16,14 @@ from heapq import heapify, heappop, heappush
 from . import runs
 from .clock import Clock
 from .context import ActiveRun
-from .executor import Outcome, Resolve, failure, perform, timed_out
+from .executor import Resolve, failure, perform
+from .outcome import FROM_WITHIN, Outcome, timed_out
 from .planner import retry_of
 from .runs import Finish, Reason, Run
 from .tasks import Task
 from .threads import Threads
 
 logger = logging.getLogger("cronkit.engine")
-
-FROM_WITHIN = Outcome(
-    reason=Reason.EXCEPTION,
-    message="the handler was cancelled from within",
-    error_type="CancelledError",
-    error_types=("CancelledError", "asyncio.exceptions.CancelledError"),
-)
 
 
 @dataclass(slots=True, eq=False)

@@ -9,11 +9,11 @@ import inspect
 import json
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from .context import ActiveRun, Fail, Retry, enter
 from .definition import ESCAPED_NUL, make_storable
+from .outcome import Outcome
 from .runs import Reason
 from .threads import Threads
 
@@ -24,23 +24,6 @@ MAX_TYPE = 200
 
 Handler = Callable[[ActiveRun], Any]
 Resolve = Callable[[str], Handler]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt ended. Without a `reason`, well."""
-
-    output: str | None = None
-    reason: Reason | None = None
-    message: str = ""
-    error_type: str | None = None
-    error_types: tuple[str, ...] = ()
-    """Names of the exception's class and its bases."""
-    traceback: str | None = None
-    retry_after: float | None = None
-    """The seconds that the handler asked for."""
-    final: bool = False
-    """The handler said that another try would not help."""
 
 
 async def perform(
@@ -124,19 +107,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _whole_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def timed_out(seconds: float) -> Outcome:
-    """The attempt took longer than its task allows."""
-    return Outcome(
-        reason=Reason.TIMEOUT,
-        message=f"timed out after {seconds:g} s",
-        error_type="TimeoutError",
-        error_types=_TIMEOUT_TYPES,
-    )
-
-
-_TIMEOUT_TYPES = tuple(c.__name__ for c in TimeoutError.__mro__)
 
 
 def _output(value: Any, run: ActiveRun) -> str | None:

@@ -10,14 +10,12 @@ from datetime import datetime
 from . import policy, retry, runs
 from .definition import decode
 from .errors import InvalidTask
-from .executor import Outcome
+from .outcome import LOST, Outcome
 from .runs import NewRun, Reason, Run, Skip
 from .storage.base import OVERLAP, REMOVED, Advance, Claim, DueTask, OwedRun, Snapshot
 from .tasks import Overlap, Task, TaskRecord, actual
 
 logger = logging.getLogger("cronkit.planner")
-
-LOST = Outcome(reason=Reason.LOST, message="lost: the process that ran this is gone")
 
 
 class Planner:

@@ -186,7 +186,7 @@ def _overlap(task: Task, due: list[Due], live: Sequence[LiveRun]) -> _Overlap:
         case _ if not live:
             return all_due[:1], all_due[1:], (), (), ()
         case Overlap.SKIP:
-            return (), (), (_overlapped(due, live[0].id),), (), ()
+            return (), (), (_overlapped(due, _active(live)),), (), ()
         case Overlap.QUEUE:
             return _queue(due, live)
         case Overlap.CANCEL:
@@ -195,13 +195,18 @@ def _overlap(task: Task, due: list[Due], live: Sequence[LiveRun]) -> _Overlap:
 
 def _queue(due: list[Due], live: Sequence[LiveRun]) -> _Overlap:
     """One slot waits, the newest. Those that a catch-up made wait have their place already."""
-    active = next((run.id for run in live if run.running), live[0].id)
+    active = _active(live)
     replaced = [r for r in live if r.waiting and r.triggered_by is Trigger.SCHEDULE]
     *older, newest = due
     skipped = [Skipped(r.slot, r.slot, 1, SkipReason.OVERLAP, active) for r in replaced]
     if older:
         skipped.append(_overlapped(older, active))
     return (), (newest,), tuple(skipped), (), tuple(r.id for r in replaced)
+
+
+def _active(live: Sequence[LiveRun]) -> int:
+    """The run that keeps others from starting: a running one, else one that is about to."""
+    return min(live, key=lambda run: (not run.running, run.waiting)).id
 
 
 def _overlapped(due: list[Due], run_id: int) -> Skipped:

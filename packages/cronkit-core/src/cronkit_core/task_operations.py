@@ -175,6 +175,7 @@ class TaskOperations(Handlers, ABC):
 
         await self.open()
         await self._save([name], write)
+        self.wake()
 
     async def _save(
         self, names: Sequence[str], write: Callable[[str, TaskRecord | None], TaskWrite | None]

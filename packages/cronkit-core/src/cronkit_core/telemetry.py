@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from .executions import no_span
-from .executor import Outcome
+from .outcome import Outcome
 from .runs import Finish, Reason, Run, Skip
 from .tasks import Task
 

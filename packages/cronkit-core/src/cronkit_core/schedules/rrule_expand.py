@@ -245,7 +245,8 @@ class DayPlan(Plan):
                 yield from trimmed(base, self._offsets(first + i, days), start, end)
 
     def _offsets(self, first: int, days: int) -> Offsets:
-        """The wall times of the days with the bits `days`, bit 0 for `first`, from its midnight on."""
+        """The wall times of the days with the bits `days`, bit 0 for the day `first`, counted from
+        its midnight."""
         key = self._alike(first, days)
         found = self._repeated.get(key)
         if found is None:

@@ -126,6 +126,8 @@ async def migrate(connection: Connection, schema: str, where: str) -> None:
     """
     s = f'"{schema}"'
     async with connection.transaction():
+        # Whoever comes first may have much to do.
+        await fetch(connection, "SET LOCAL lock_timeout = '60s'")
         key = f"cronkit schema {schema}"
         await fetch(connection, "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (key,))
         [(has_schema, has_version)] = await fetch(
