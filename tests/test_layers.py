@@ -16,7 +16,7 @@ LAYERS = (
     ("errors", "clock"),
     ("schedules",),
     ("retry", "runs"),
-    ("tasks",),
+    ("tasks", "outcome"),
     ("definition", "policy"),
     ("explain", "preview"),
     ("storage",),

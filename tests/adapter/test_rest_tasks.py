@@ -345,9 +345,7 @@ async def test_times_at_the_ends_of_time(datasette: Datasette, scheduler: Schedu
             200 if known else 400
         )
     wish = {**WISH, "name": "late", "schedule": {"at": "9999-12-31T23:59:59Z"}, "jitter": 1000}
-    response = await send(datasette, "POST", "/tasks", wish)
-    assert response.status_code == 400
-    assert "9999" in response.json()["error"]
+    assert (await send(datasette, "POST", "/tasks", wish)).status_code == 201
 
 
 async def test_a_backfill_of_too_many_slots(datasette: Datasette, scheduler: Scheduler) -> None:

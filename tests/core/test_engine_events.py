@@ -17,11 +17,11 @@ from cronkit_core import (
     RunLost,
     RunStarted,
     RunSucceeded,
+    SlotsMissed,
     SlotsSkipped,
     TaskDisabled,
     TaskUpdated,
 )
-from cronkit_core.events import SlotsMissed
 from cronkit_core.telemetry import Telemetry, make_telemetry
 
 MINUTE = {"interval": 60}

@@ -13,7 +13,7 @@ import pytest
 import cronkit_core
 import cronkit_core.schedules
 import cronkit_core.testing
-from cronkit_core import errors, events, outcome
+from cronkit_core import errors, events
 
 
 def run(code: str) -> str:
@@ -117,7 +117,3 @@ Scheduler()
 print(*{"sqlite3", "aiosqlite", "psycopg"} & set(sys.modules))
 """
     assert run(code).split() == []
-
-
-def test_outcomes_are_no_part_of_what_is_public() -> None:
-    assert not {name for name in vars(outcome) if name in cronkit_core.__all__} - {"Reason"}

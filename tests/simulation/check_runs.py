@@ -39,6 +39,8 @@ class Runs:
     def check(self, delta: Delta) -> None:
         """To be called before the ledger takes the delta over."""
         records = {b.name: b for b, _ in delta.tasks if b is not None}
+        for run in (*delta.inserted, *(new for _, new in delta.changed)):
+            _check_row(run)
         for run in delta.inserted:
             self._inserted(run, delta, records)
         for old, new in delta.changed:
@@ -339,6 +341,20 @@ class Runs:
         ]
         if len(running) > 1:
             raise Violation("overlap", f"{running[0]} and {running[1]}")
+
+
+def _check_row(run: Run) -> None:
+    """Whether what stands in a row goes together."""
+    running, live = run.status is Status.RUNNING, run.status in LIVE
+    wrong = (
+        (run.reason is not None) != (run.status is Status.ERROR)
+        or (run.finished_at is None) != live
+        or (run.lease_until is None) == running
+        or (run.due_at is not None and run.status is not Status.PENDING)
+        or (running and (run.owner is None or run.started_at is None or run.epoch < 1))
+    )
+    if wrong:
+        raise Violation("row", f"{run}")
 
 
 def _paused(delta: Delta) -> set[str]:

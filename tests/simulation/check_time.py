@@ -38,7 +38,7 @@ class Timeliness:
         self._lease = float(scenario.settings["lease"])
         self._grace = float(scenario.settings["cancel_grace"])
         # Some calls to the storage follow each other; of a small batch, many.
-        self._slack = 2.0 + 40 * scenario.latency
+        self._slack = 2.0 + 15 * scenario.latency
         self._roomy = scenario.settings["max_concurrency"] >= 100
         self._exact = scenario.mode != WILD
 
@@ -90,7 +90,7 @@ class Timeliness:
         world = self._world
         at = max((due - world.scenario.start).total_seconds(), self._saved.get(name, 0.0))
         late = world.loop.time() - at
-        if late > self._slack and self._calm_since(at - 2 * self._poll - 2 * self._lease):
+        if late > self._slack and self._calm_since(at - self._poll - self._lease):
             raise Violation("late", f"{what} was due {late:.1f} s ago, and nothing was wrong")
 
     def _check_lost(self, run: Run) -> None:
@@ -120,10 +120,9 @@ class Timeliness:
         plan = world.runs.plan_of(run.id)
         if entry is not None and plan.policies.timeout is not None:
             took = (entry.ended or now) - entry.began
-            limit = plan.policies.timeout + 1.0
-            if run.reason not in (Reason.TIMEOUT, Reason.CANCELLED, Reason.LOST):
-                if took > limit and self._calm_since(entry.began, node):
-                    raise Violation("timeout", f"it took {took:.1f} s: {run}")
+            too_long = run.reason not in STOPPED and took > plan.policies.timeout + 1.0
+            if too_long and self._calm_since(entry.began, node):
+                raise Violation("timeout", f"it took {took:.1f} s: {run}")
 
     def check_handler(self, entry: Entry, node: Node) -> None:
         """A handler has ended: whether it went on for long after its run was lost."""

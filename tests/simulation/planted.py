@@ -156,9 +156,7 @@ def _no_lease() -> Iterator[None]:
 def _no_renewal() -> Iterator[None]:
     def make(real: Any) -> Any:
         async def renew(self: MemoryStorage, owner: str, *rest: Any) -> Any:
-            return [
-                run for run in self._runs.values() if run.id in self._running and run.owner == owner
-            ]
+            return [self._runs[i] for i in self._running if self._runs[i].owner == owner]
 
         return renew
 
@@ -170,12 +168,9 @@ def _no_renewal() -> Iterator[None]:
 def _local_clock() -> Iterator[None]:
     def make(real: Any) -> Any:
         async def claim(self: MemoryStorage, plan: Any, now: Any, **options: Any) -> Any:
-            ahead = {
-                i: run for i in self._running
-                if (run := self._runs[i]).lease_until and run.lease_until <= now + timedelta(seconds=10)
-            }  # fmt: skip
-            for run in ahead.values():
-                self._runs[run.id] = replace(run, lease_until=min(run.lease_until, now))
+            for run in [self._runs[i] for i in self._running]:
+                if run.lease_until and run.lease_until <= now + timedelta(seconds=10):
+                    self._runs[run.id] = replace(run, lease_until=min(run.lease_until, now))
             return await real(self, plan, now, **options)
 
         return claim
@@ -311,7 +306,33 @@ def _no_disabled() -> Iterator[None]:
         yield
 
 
+@planted("a pending run that a newer slot cancels starts all the same")
+def _not_held_back() -> Iterator[None]:
+    with patch.object(Planner, "_hold_back", lambda self, run_id: None):
+        yield
+
+
+@planted("a task of which a run is lost is planned before that is written")
+def _not_settled() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        def recover(self: Planner, owed: Any, now: Any) -> None:
+            real(self, owed, now)
+            self._unsettled.clear()
+
+        return recover
+
+    with instead(Planner, "_recover", make):
+        yield
+
+
 # --- the engine
+
+
+@planted("who was not fast enough does not ask what comes next")
+def _sleeps() -> Iterator[None]:
+    always = property(lambda self: True, lambda self, value: None)
+    with patch.object(Engine, "_in_vain", always, create=True):
+        yield
 
 
 @planted("who lost a run goes on executing it")

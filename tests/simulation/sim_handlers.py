@@ -138,5 +138,4 @@ class Work:
 
 
 ALLOWED = (CronkitError,)
-"""What an operation may raise, since tasks and runs come and go, and the storage fails. What is wrong
-with an argument is no such thing."""
+"""What an operation may raise: tasks and runs come and go, and the storage fails."""

@@ -195,7 +195,8 @@ class Link:
         """What goes wrong with this call, if anything does."""
         fault = next((f for f in self.faults if f.hits(method, result)), None)
         if fault is not None:
-            self._disturbed(f"{fault.what} {method}", fault.seconds)
+            lasts = fault.seconds if fault.what.startswith("late") else 0.0
+            self._disturbed(f"{fault.what} {method}", lasts)
         return fault
 
 

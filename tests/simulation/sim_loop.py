@@ -1,9 +1,9 @@
-"""An event loop whose time is virtual, and processes on it that can be killed, stalled and suspended
-between any two of their steps.
+"""An event loop whose time is virtual, and processes on it that can be killed, stalled and
+suspended between any two of their steps.
 
 A process is a context: whatever is started in it, and whatever that starts, belongs to it. The loop
-looks at the context of each step before it takes it. So a killed process does nothing more, not even
-its `finally` blocks, as after SIGKILL; a stalled one does all of it later, as after SIGSTOP.
+looks at the context of each step before it takes it. So a killed process does nothing more, not
+even its `finally` blocks, as after SIGKILL; a stalled one does all of it later, as after SIGSTOP.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ class Process:
         self.loop = loop
         self.alive = True
         self.stalled = False
-        self.stalls = 0
-        """How often it stood still."""
         self.slept = 0.0
         """How many seconds it was suspended: its monotonic clock did not count them."""
         self.steps_left: int | None = None
@@ -69,7 +67,6 @@ class Process:
         """Do nothing until `go_on`. Asleep, as when a machine is suspended, timers and monotonic
         clock stand still too."""
         self.stalled = True
-        self.stalls += 1
         if asleep:
             self._asleep_since = self.loop.time()
             self._timers = self.loop.take_timers(self)

@@ -134,7 +134,7 @@ def draw(seed: int, *, scale: float = 1.0) -> Scenario:
     """The scenario of `seed`. `scale` makes it longer, with more steps."""
     rng = Random(f"scenario {seed}")
     unit = rng.choice(UNITS)
-    mode = rng.choice((CALM, FILE, FILE, FILE, SERVER, SERVER, SERVER, WILD))
+    mode = rng.choice((CALM, CALM, FILE, FILE, FILE, SERVER, SERVER, SERVER, WILD))
     zone, transition = rng.choice(TRANSITIONS)
     horizon = rng.choice((100, 200, 300)) * unit * scale
     start = transition - timedelta(seconds=rng.uniform(-0.1, 1.0) * horizon)
@@ -144,13 +144,12 @@ def draw(seed: int, *, scale: float = 1.0) -> Scenario:
     if mode == CALM:
         tasks = tuple(replace(t, habits="slow" if t.habits == "fatal" else t.habits) for t in tasks)
     steps = [Step(0.0, "add", rng.randrange(nodes), i) for i in range(len(tasks))]
-    for _ in range(int(rng.choice((0, 5, 10, 16)) * scale)):
-        steps.append(drawer.operation(len(tasks)))
+    operations, faults = (int(rng.choice(n) * scale) for n in ((0, 5, 10, 16), (2, 4, 8, 14)))
+    steps += [drawer.operation(len(tasks)) for _ in range(operations)]
     if mode != CALM:
-        for _ in range(int(rng.choice((2, 4, 8, 14)) * scale)):
-            steps.append(drawer.fault(mode))
+        steps += [drawer.fault(mode) for _ in range(faults)]
     steps.sort(key=lambda step: step.at)
-    slow = rng.choice((0.01, 0.2, 1.0, 3.0))
+    slow = rng.choice((0.01, 0.01, 0.2, 0.2, 1.0, 3.0))
     return Scenario(
         seed=seed,
         mode=mode,
@@ -262,10 +261,8 @@ class _Drawer:
             },
             "wait": dict,
         }
-        kind = rng.choice(
-            ("add", "update", "update", "update", "remove", "readd", "pause", "pause", "disable")
-            + ("enable", "trigger", "trigger", "trigger", "cancel", "cancel", "backfill", "wait")
-        )
+        often = ("update", "update", "pause", "trigger", "trigger", "cancel")
+        kind = rng.choice((*kinds, *often))
         return self.step(kind, kinds[kind](), rng.randrange(tasks))
 
     def addition(self) -> dict[str, Any]:
@@ -313,10 +310,7 @@ class _Drawer:
                 "down": rng.choice((0.5, 20, 60)) * unit,
             },
         }
-        kind = rng.choice(
-            ("kill", "kill", "stop", "stall", "stall", "suspend", "clock")
-            + ("calls",) * (5 if mode != WILD else 3)
-        )
+        kind = rng.choice((*kinds, "kill", "stall", *("calls",) * (4 if mode != WILD else 2)))
         if mode == WILD and rng.random() < 0.3:
             kind = "clock"
         options = kinds[kind]()

@@ -117,9 +117,7 @@ def soak(first: int, seeds: int, jobs: int, backend: str, scale: float) -> Sum:
             for seed, violation in result.failed:
                 print(f"seed {seed}: {violation[:600]}", flush=True)
             if total.seeds % 5_000 == 0:
-                print(
-                    f"{total}; {total.seeds / (time.monotonic() - began):.1f} seeds/s", flush=True
-                )
+                print(f"so far {total}", flush=True)
     print(f"{total}; {total.seeds / (time.monotonic() - began):.1f} seeds/s")
     return total
 

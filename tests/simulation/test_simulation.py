@@ -1,5 +1,5 @@
-"""Simulated histories keep the promises; and when they do not, that is found, told, replayed and made
-small."""
+"""Simulated histories keep the promises; and when they do not, that is found, told, replayed and
+made small."""
 
 import asyncio
 import os

@@ -80,7 +80,7 @@ async def test_eight_start_at_once(where, monkeypatch):
     await storage.close()
 
 
-@pytest.mark.parametrize("how", ["2 processes", "6 processes", "4 threads"])
+@pytest.mark.parametrize("how", ["2 processes", "8 processes", "4 threads"])
 async def test_each_slot_runs_once(where, how):
     tasks, seconds = 12, 10
     storage = make(where)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         RunLost,
         RunStarted,
         RunSucceeded,
+        SlotsMissed,
         SlotsSkipped,
         TaskAdded,
         TaskDisabled,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         TaskUpdated,
     )
     from .explain import Explanation, Fate
+    from .preview import UpcomingSlot
     from .retry import RetryPolicy
     from .runs import Reason, Run, Skip, SkipReason, Status, Trigger
     from .scheduler import Scheduler, SchedulerStatus
@@ -59,6 +61,7 @@ _HOME = {
     "Settings": "engine",
     "Explanation": "explain",
     "Fate": "explain",
+    "UpcomingSlot": "preview",
     # What a handler sees
     "ActiveRun": "context",
     "Fail": "context",
@@ -99,6 +102,7 @@ _HOME = {
     "RunLost": "events",
     "RunStarted": "events",
     "RunSucceeded": "events",
+    "SlotsMissed": "events",
     "SlotsSkipped": "events",
     "TaskAdded": "events",
     "TaskDisabled": "events",
@@ -157,6 +161,7 @@ __all__ = [
     "Skip",
     "SkipQuery",
     "SkipReason",
+    "SlotsMissed",
     "SlotsSkipped",
     "Status",
     "Storage",
@@ -174,6 +179,7 @@ __all__ = [
     "TaskTriggered",
     "TaskUpdated",
     "Trigger",
+    "UpcomingSlot",
     "current_run",
     "lint",
     "parse_crontab",

@@ -36,7 +36,7 @@ class Planner:
         self._groups = groups
         self._own = own
         self._unsettled: set[int] = set()
-        """Tasks that the end of a lost run may disable: whether it does shows in the next claim."""
+        """Tasks of lost runs: what their ends make of them shows in the next claim."""
         self._running: Counter[str] = Counter()
 
     @property
@@ -71,8 +71,7 @@ class Planner:
             if owed.run.cancel_requested_by is None:
                 retried = retry_of(owed.run, task, owed.record.id, LOST, now)
             pause_after = task.policies.pause_after_failures
-            if pause_after is not None and retried is None:
-                self._unsettled.add(owed.record.id)
+            self._unsettled.add(owed.record.id)
         self.claim.finishes.append(
             runs.failed(
                 owed.run,
@@ -130,6 +129,7 @@ class Planner:
             if run_id in running:
                 self.claim.cancels.append(run_id)
             else:
+                self._hold_back(run_id)
                 self.claim.finishes.append(
                     runs.cancelled_pending(run_id, record.id, record.name, OVERLAP, now)
                 )
@@ -141,6 +141,16 @@ class Planner:
             else:
                 self.claim.waits.append(new_run(task, due_slot, due_at=now))
         self.claim.waits += [new_run(task, due_slot) for due_slot in decision.wait]
+
+    def _hold_back(self, run_id: int) -> None:
+        """A pending run that was to start now does not; silently do nothing for any other."""
+        for i, owed in enumerate(self.claim.resumes):
+            if owed.run.id == run_id:
+                del self.claim.resumes[i]
+                self._room += 1
+                if owed.run.task_group is not None:
+                    self._running[owed.run.task_group] -= 1
+                return
 
     def _decode(self, record: TaskRecord | None) -> Task | None:
         if record is None:

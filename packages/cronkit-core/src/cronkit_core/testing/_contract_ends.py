@@ -288,6 +288,7 @@ class LeaseContract:
         assert (found.progress, found.log) == ('{"done":1}', "line\nmore")
         foreign = [
             Report(run.id, run.epoch + 1, "x", "x"),
+            Report(run.id, run.epoch - 1, "x", "x"),
             Report(run.id + 99, run.epoch, "x", "x"),
         ]
         await storage.renew("me", at(2), LEASE, foreign)

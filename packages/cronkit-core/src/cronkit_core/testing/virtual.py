@@ -11,8 +11,8 @@ from heapq import heappop, heappush
 from ..errors import NaiveDatetime
 from ..scheduler import Scheduler
 
-# How many turns of the event loop nobody may do anything in. Fewer will do where it can be seen that
-# no callback is to be called.
+# How many turns of the event loop nobody may do anything in. Fewer will do where it can be seen
+# that no callback is to be called.
 ROUNDS = 25
 FEW_ROUNDS = 2
 

@@ -1,0 +1,160 @@
+"""A place where processes with a scheduler run, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sim_handlers import Work
+from sim_link import Link
+from sim_loop import Process
+from sim_scenario import CALM, FILE, Step
+
+from cronkit_core import RunFailed, RunSucceeded, Scheduler
+from cronkit_core.clock import SystemClock
+
+if TYPE_CHECKING:
+    from sim_world import World
+
+
+class NodeClock(SystemClock):
+    """A process's view of time: the loop's, and the offset of its machine's clock."""
+
+    def __init__(self, node: Node, process: Process) -> None:
+        self._node = node
+        self._process = process
+
+    def now(self) -> datetime:
+        return self._node.world.now(self._node.offset)
+
+    def monotonic(self) -> float:
+        return self._node.world.loop.time() - self._process.slept
+
+
+class Node:
+    """A machine, or a place on one, where one process after the other runs a scheduler."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.world = world
+        self.name = f"n{number}"
+        self.own_offset = 0.0
+        self.generation = 0
+        self.process = Process(world.loop)
+        self.process.kill()
+        self.scheduler: Scheduler
+        self.link: Link
+        self.ambushes: list[tuple[float, Step]] = []
+        """Faults that wait for a handler to begin, and how long after that they come."""
+        self.going = False
+        """Whether a stop is under way."""
+        self.disturbances = 0
+        self.disturbed_at = -1e9
+        """When something last went wrong here, or is to go wrong until."""
+
+    @property
+    def up(self) -> bool:
+        return self.process.alive and not self.going
+
+    @property
+    def owner(self) -> str:
+        return f"{self.name}.{self.generation}"
+
+    @property
+    def offset(self) -> float:
+        world = self.world
+        return world.offset if world.scenario.mode in (CALM, FILE) else self.own_offset
+
+    def boot(self) -> None:
+        """Start a new process here; nothing when there is one."""
+        if self.process.alive:
+            return
+        world = self.world
+        self.generation += 1
+        self.going = False
+        self.process = process = Process(world.loop)
+        owner = self.owner
+        self.link = Link(
+            world.server,
+            process,
+            self.name,
+            self.generation,
+            lambda: owner,
+            lambda down: self.die(down, process),
+            lambda what, seconds: self.disturb(what, seconds),
+        )
+        self.scheduler = Scheduler(
+            self.link, clock=NodeClock(self, process), name=self.name, **world.scenario.settings
+        )
+        if world.scenario.mode == CALM or self.generation % 4 != 2:  # else one that forgot it
+            self.scheduler.register_handler("work", Work(world, self))
+            if world.scenario.declares:
+                for task in world.scenario.tasks:
+                    self.scheduler.task(name=task.name, **task.definition)(Work(world, self))
+        for kind in (RunSucceeded, RunFailed):
+            self.scheduler.on(kind, world.told)
+        process.call(self.scheduler.start)
+        # A name that is the same each time; nobody has used the other one yet.
+        assert self.scheduler.engine is not None
+        self.scheduler.owner = self.scheduler.engine.owner = owner
+        self.disturb("boot", 0.0)
+
+    def disturb(self, what: str, seconds: float) -> None:
+        self.disturbances += 1
+        self.disturbed_at = max(self.disturbed_at, self.world.loop.time() + seconds)
+        self.world.note(f"{self.name} {what} {seconds:g}")
+
+    def die(self, down: float, process: Process | None = None) -> None:
+        """Be killed, and start again after `down` seconds."""
+        process = self.process if process is None else process
+        if not process.alive:
+            return
+        process.kill()
+        self.world.kills += 1
+        self.disturb("dies", down)
+        if process is self.process:
+            self.boot_in(down)
+
+    def stall(self, seconds: float, *, asleep: bool = False) -> None:
+        """Stand still; asleep, the monotonic clock does too."""
+        process = self.process
+        if not process.alive or process.stalled:
+            return
+        process.stall(asleep=asleep)
+        self.disturb("sleeps" if asleep else "stalls", seconds)
+
+        def go_on() -> None:
+            if process.alive and process.stalled:
+                self.world.note(f"{self.name} goes on")
+                process.go_on()
+
+        self.world.loop.at(seconds, go_on)
+
+    async def stop(self, down: float, *, twice: bool = False) -> None:
+        """Stop in order, from within, and start again after `down` seconds."""
+        process, scheduler = self.process, self.scheduler
+        if not self.up:
+            return
+        self.going = True
+        self.world.book.stopped.add(self.owner)
+        calm = self.disturbed_at < self.world.loop.time()
+        self.disturb("stops", down)
+        ended = self.world.loop.create_task(self._stopped(process, scheduler, down, calm=calm))
+        if twice:
+            await asyncio.sleep(self.world.scenario.unit)
+            await scheduler.stop()
+        await asyncio.shield(ended)
+
+    async def _stopped(
+        self, process: Process, scheduler: Scheduler, down: float, *, calm: bool
+    ) -> None:
+        began, disturbances = self.world.loop.time(), self.disturbances
+        await scheduler.stop()
+        if calm and self.disturbances == disturbances:
+            self.world.check_stopped(scheduler, self.world.loop.time() - began)
+        process.kill()
+        self.disturb("stopped", down)
+        self.boot_in(down)
+
+    def boot_in(self, seconds: float) -> None:
+        self.world.loop.at(0.0 if self.world.healed.is_set() else seconds, self.boot)
