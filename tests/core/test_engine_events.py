@@ -141,6 +141,30 @@ async def test_a_task_that_its_failures_disable_says_so_once(world: World, caplo
     assert [e.task_name for e in events] == ["a", "b", "a"]
 
 
+async def test_runs_that_fail_after_the_pause_are_no_news(world: World) -> None:
+    scheduler = await world.scheduler()
+    events = []
+    scheduler.on(TaskDisabled, events.append)
+
+    async def fails(run):
+        await world.clock.sleep(90)
+        raise ValueError("no")
+
+    await scheduler.add_task("t", fails, MINUTE, overlap="allow", pause_after_failures=1)
+    await world.until(1000)
+    # The first failed at 150, when the second was under way; that one failed at 210.
+    assert len(await scheduler.runs("t", statuses=["error"])) == 2
+    assert len(events) == 1
+    # Nor is what fails in another process, triggered by hand.
+    other = await world.scheduler()
+    other.register_handler("t", fails)
+    other.on(TaskDisabled, events.append)
+    await other.trigger_task("t")
+    await world.until(1100)
+    assert len(await scheduler.runs("t", statuses=["error"])) == 3
+    assert len(events) == 1
+
+
 async def test_a_lost_run_may_be_the_failure_that_disables(world: World) -> None:
     one = await world.scheduler(lease=30)
     gate = Gate()

@@ -510,6 +510,24 @@ async def test_suspend_and_resume_while_a_run_is_under_way(world: World) -> None
     assert await story(scheduler, "t") == [(60, 1, "success", None)]
 
 
+async def test_suspend_and_resume_of_a_machine_with_two_processes(light_world: World) -> None:
+    """Who wakes first renews its leases before anybody looks for lost runs."""
+    one = await light_world.scheduler(poll=1.0, lease=30)
+    gate = Gate()
+    await one.add_task("t", gate, {"interval": 600}, retry=RETRY)
+    two = await light_world.scheduler(poll=1.0, lease=30)
+    two.register_handler("t", gate)
+    await light_world.until(600)
+    owner = (await one.runs("t"))[0].owner
+    first, second = (one, two) if one.owner == owner else (two, one)
+    light_world.clock.jump(at(5000))
+    first.wake()
+    second.wake()
+    await light_world.until(5010)
+    assert (await story(one, "t"))[0] == (600, 1, "running", None)
+    gate.open.set()
+
+
 async def test_suspend_and_resume_of_one_of_two(world: World) -> None:
     """The other one took over; who comes back stops what is no longer its own."""
     one = await world.scheduler(lease=30)

@@ -545,6 +545,19 @@ async def test_max_concurrency(world: World) -> None:
     assert {run.slot for run in gate.seen} == {at(60)}
 
 
+async def test_more_slots_of_one_task_than_there_is_room_for(world: World) -> None:
+    away = world.idle_scheduler()
+    options = {"overlap": "allow", "catch_up": "all", "group": "g"}
+    await away.add_task("t", "h", MINUTE, **options)
+    world.clock.advance(425)
+    scheduler = world.idle_scheduler(max_concurrency=3, groups={"g": 2})
+    notes = Notes(world.clock, seconds=1)
+    scheduler.register_handler("h", notes)
+    scheduler.start()
+    await world.until(450)
+    assert notes.runs == [(425.0 + i // 2, 60.0 * (i + 1), 1) for i in range(7)]
+
+
 async def test_a_group_has_a_limit_of_its_own_across_schedulers(world: World) -> None:
     """In all schedulers together, never more than two at once, and nothing is lost."""
     one = await world.scheduler(groups={"api": 2}, poll=5.0, max_concurrency=2)

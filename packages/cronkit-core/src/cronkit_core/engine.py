@@ -94,7 +94,9 @@ class Engine:
             self._ended,
             no_span if telemetry is None else telemetry.span,
         )
-        self.recorder = Recorder(storage, clock, settings.batch, self._recorded)
+        self.turn = asyncio.Lock()
+        """Held while runs are claimed, or their ends recorded."""
+        self.recorder = Recorder(storage, clock, settings.batch, self._recorded, self.turn)
         self.lateness: deque[float] = deque(maxlen=1_000)
         """Seconds between when a slot should have started and when it did; the last 1,000."""
         self.last_tick: datetime | None = None
@@ -233,14 +235,15 @@ class Engine:
                 self._look_again_at = self.clock.monotonic() + self.settings.poll
             planner = Planner(room, self.settings.groups, self.executions.all)
             self._in_doubt = True
-            claimed = await self.storage.claim(
-                planner.plan,
-                self.clock.now(),
-                owner=self.owner,
-                lease=self._lease,
-                limit=min(self.settings.batch, room) if room > 0 else self.settings.batch,
-                full_groups=sorted(self._full_groups),
-            )
+            async with self.turn:
+                claimed = await self.storage.claim(
+                    planner.plan,
+                    self.clock.now(),
+                    owner=self.owner,
+                    lease=self._lease,
+                    limit=min(self.settings.batch, room) if room > 0 else self.settings.batch,
+                    full_groups=sorted(self._full_groups),
+                )
             for run, task_id in claimed.runs:
                 self._start(run, planner.tasks[task_id], task_id)
             self._in_doubt = False

@@ -21,7 +21,7 @@ class Recorder:
     """Writes what `add` is given, in batches of at most `batch`, until the storage has it.
 
     `recorded` is called with what was written in one transaction, and the ids of the runs that the
-    storage refused.
+    storage refused. `turn` is held while it is written.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Recorder:
         clock: Clock,
         batch: int,
         recorded: Callable[[Sequence[Finish], set[int]], Awaitable[None]],
+        turn: asyncio.Lock,
     ) -> None:
         self.waiting: list[Finish] = []
         """What is not recorded yet."""
@@ -37,6 +38,7 @@ class Recorder:
         self._clock = clock
         self._batch = batch
         self._recorded = recorded
+        self._turn = turn
         self._more = asyncio.Event()
         self._writing = False
 
@@ -60,7 +62,8 @@ class Recorder:
             while self.waiting:
                 batch = self.waiting[:size]
                 try:
-                    refused = await self._storage.finish(batch, self._clock.now())
+                    async with self._turn:
+                        refused = await self._storage.finish(batch, self._clock.now())
                 except (Exception, asyncio.CancelledError) as error:
                     if ends_this_task(error):
                         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -25,6 +26,7 @@ logger = logging.getLogger("cronkit.scheduler")
 
 BACKFILL_LIMIT = 10_000
 ATTEMPTS_SHOWN = 1_001
+MOST_LIVE = 100_000
 LIVE = (Status.PENDING, Status.RUNNING)
 
 
@@ -53,38 +55,47 @@ class RunOperations(TaskOperations):
         own_config = None if config is None else check_config(config)
         if by is not None:
             check_name(by, "by")
-        for _ in range(ATTEMPTS):
-            record = await self._record(name)
-            self.resolve(record.handler)
-            live = await self._live_runs(name)
-            policies = decode_leniently(record).policies
-            overlap = Overlap.ALLOW if force or not live else policies.overlap
-            if overlap is Overlap.SKIP:
-                raise TaskActive(name, live[-1].id)
-            waiting = [r for r in live if r.waiting and r.triggered_by is Trigger.MANUAL]
-            if overlap is Overlap.QUEUE and waiting:
-                return waiting[-1].id
-            now = self.clock.now()
-            new = NewRun(
-                task_id=record.id,
-                task_name=name,
-                slot=now,
-                attempt=1,
-                triggered_by=Trigger.MANUAL,
-                scheduled_for=now,
-                due_at=now if overlap is Overlap.ALLOW else None,
-                config=own_config,
-                task_group=record.task_group,
-                priority=record.priority,
-            )
-            cancels = [run.id for run in live] if overlap is Overlap.CANCEL else []
-            ids = await self.storage.enqueue([new], now, revision=record.revision, cancels=cancels)
-            if ids:
+        for attempt in range(ATTEMPTS):
+            async with self.in_turn() if attempt else nullcontext():
+                run_id, is_new = await self._trigger(name, own_config, force=force)
+            if run_id is not None:
+                if is_new:
+                    logger.info("task %r was triggered%s", name, f" by {by!r}" if by else "")
+                    self.events.emit(TaskTriggered(name, run_id))
                 self.wake()
-                logger.info("task %r was triggered%s", name, f" by {by!r}" if by else "")
-                self.events.emit(TaskTriggered(name, ids[0]))
-                return ids[0]
+                return run_id
         raise Conflict(f"task {name!r} was changed by others again and again: try later")
+
+    async def _trigger(
+        self, name: str, own_config: str | None, *, force: bool
+    ) -> tuple[int | None, bool]:
+        """The id of the run, and whether that is new; None when others changed the task."""
+        record = await self._record(name)
+        self.resolve(record.handler)
+        live = await self._live_runs(name)
+        policies = decode_leniently(record).policies
+        overlap = Overlap.ALLOW if force or not live else policies.overlap
+        if overlap is Overlap.SKIP:
+            raise TaskActive(name, live[-1].id)
+        waiting = [r for r in live if r.waiting and r.triggered_by is Trigger.MANUAL]
+        if overlap is Overlap.QUEUE and waiting:
+            return waiting[-1].id, False
+        now = self.clock.now()
+        new = NewRun(
+            task_id=record.id,
+            task_name=name,
+            slot=now,
+            attempt=1,
+            triggered_by=Trigger.MANUAL,
+            scheduled_for=now,
+            due_at=now if overlap is Overlap.ALLOW else None,
+            config=own_config,
+            task_group=record.task_group,
+            priority=record.priority,
+        )
+        cancels = [run.id for run in live] if overlap is Overlap.CANCEL else []
+        ids = await self.storage.enqueue([new], now, revision=record.revision, cancels=cancels)
+        return (ids[0], True) if ids else (None, False)
 
     async def cancel_run(self, run_id: int, *, by: str = "request") -> bool:
         """Cancel a run that is pending or running, in whatever process; its slot is not retried.
@@ -176,11 +187,12 @@ class RunOperations(TaskOperations):
         return ids
 
     async def _enqueue(self, name: str, task_id: int, new: Sequence[NewRun]) -> list[int]:
-        for _ in range(ATTEMPTS):
-            record = await self._record(name)
-            if record.id != task_id:
-                raise TaskNotFound(name)
-            ids = await self.storage.enqueue(new, self.clock.now(), revision=record.revision)
+        for attempt in range(ATTEMPTS):
+            async with self.in_turn() if attempt else nullcontext():
+                record = await self._record(name)
+                if record.id != task_id:
+                    raise TaskNotFound(name)
+                ids = await self.storage.enqueue(new, self.clock.now(), revision=record.revision)
             if ids is not None:
                 return ids
         raise Conflict(f"task {name!r} was changed by others again and again: try later")
@@ -211,5 +223,5 @@ class RunOperations(TaskOperations):
         return explain(task, at, attempts, skips, self.clock.now())
 
     async def _live_runs(self, name: str) -> list[LiveRun]:
-        live = await self.storage.runs(RunQuery(task_name=name, statuses=LIVE, limit=1_000))
+        live = await self.storage.runs(RunQuery(task_name=name, statuses=LIVE, limit=MOST_LIVE))
         return [live_run(run) for run in reversed(live)]

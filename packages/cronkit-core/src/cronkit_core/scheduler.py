@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from types import TracebackType
@@ -272,6 +273,9 @@ class Scheduler(RunOperations):
         """Have the loop look for due work now."""
         if self._engine is not None:
             self._engine.wake()
+
+    def in_turn(self) -> AbstractAsyncContextManager[Any]:
+        return nullcontext() if self._engine is None else self._engine.turn
 
     @property
     def idle(self) -> bool:

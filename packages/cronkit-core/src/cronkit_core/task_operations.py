@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +42,14 @@ class TaskOperations(Handlers, ABC):
     @abstractmethod
     def wake(self) -> None:
         """Have the loop look for due work now."""
+
+    @abstractmethod
+    def in_turn(self) -> AbstractAsyncContextManager[Any]:
+        """While this is held, this process's loop claims and records nothing.
+
+        What is read and then written on condition that it is still the same needs it where a task's
+        runs follow each other without a pause.
+        """
 
     async def add_task(
         self,
@@ -184,13 +193,15 @@ class TaskOperations(Handlers, ABC):
         between; else do it again for those that did."""
         saved: dict[str, TaskRecord] = {}
         left = list(names)
-        for _ in range(ATTEMPTS):
-            old = {r.name: r for r in await self.storage.tasks(TaskQuery(names=left, limit=None))}
-            made = {name: write(name, old.get(name)) for name in left}
-            writes = [w for w in made.values() if w is not None]
-            refused = []
-            if writes:
-                refused = await self.storage.save_tasks(writes, self.clock.now())
+        for attempt in range(ATTEMPTS):
+            async with self.in_turn() if attempt else nullcontext():
+                query = TaskQuery(names=left, limit=None)
+                old = {record.name: record for record in await self.storage.tasks(query)}
+                made = {name: write(name, old.get(name)) for name in left}
+                writes = [w for w in made.values() if w is not None]
+                refused = []
+                if writes:
+                    refused = await self.storage.save_tasks(writes, self.clock.now())
             for name in set(left) - set(refused):
                 if (w := made[name]) is None:
                     saved[name] = old[name]
