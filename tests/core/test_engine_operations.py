@@ -591,6 +591,31 @@ async def test_a_failed_backfill_is_retried_like_any_other(world: World) -> None
     assert seen == [1, 2]
 
 
+async def test_a_task_whose_runs_follow_each_other_can_be_edited_all_the_same(
+    world: World,
+) -> None:
+    """Each claim and each end changes the task; an operation must get its turn between them."""
+    scheduler = await world.scheduler()
+    ran = 0
+    go_on = asyncio.Event()
+
+    async def handler(run):
+        nonlocal ran
+        ran += 1
+        if ran == 5:
+            go_on.set()
+
+    await scheduler.add_task("t", handler, {"interval": 600}, overlap="allow")
+    await scheduler.backfill("t", at(-600 * 400), at(-1), overlap="queue")
+    await go_on.wait()
+    await scheduler.trigger_task("t", force=True)
+    await scheduler.update_task("t", timeout=5)
+    await scheduler.backfill("t", at(-600 * 500), at(-1), overlap="queue")
+    await scheduler.disable_task("t")
+    assert ran < 400
+    assert (await scheduler.get_task("t")).policies.timeout == 5
+
+
 # --- preview ---------------------------------------------------------------------------------
 
 
