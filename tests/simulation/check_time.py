@@ -32,6 +32,8 @@ class Timeliness:
         self._asked: dict[int, float] = {}
         """When the cancellation of a run was asked for."""
         self._claimed: dict[int, float] = {}
+        self._leased: dict[int, float] = {}
+        """When the owner of a run last gave a sign of life."""
         self._saved: dict[str, float] = {}
         """When somebody last edited a task: what it made due was not due before."""
         self._poll = float(scenario.settings["poll"])
@@ -57,6 +59,9 @@ class Timeliness:
             for before, after in delta.tasks:
                 if before is not None and after is not None:
                     self._check_slot(before, after)
+        for run in (*delta.inserted, *(new for _, new in delta.changed)):
+            if run.status is Status.RUNNING and delta.call.method in ("claim", "renew"):
+                self._leased[run.id] = delta.time
         for old, new in delta.changed:
             if old.status is Status.PENDING and new.status is Status.RUNNING:
                 self._check_start(old)
@@ -101,9 +106,7 @@ class Timeliness:
         node = world.node_of(run.owner)
         if self._slack > self._lease / 4 or run.owner != node.owner or not node.process.alive:
             return
-        if world.scenario.mode == CALM or self._calm_since(
-            world.loop.time() - 2 * self._lease, node
-        ):
+        if world.scenario.mode == CALM or self._calm_since(self._leased[run.id], node):
             raise Violation("lost for no reason", f"{run}")
 
     def _check_obeyed(self, run: Run) -> None:
