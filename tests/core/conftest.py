@@ -5,10 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core_kit import BACKENDS, Backend, World, memory
+from core_kit import BACKENDS, EVERY, Backend, World, memory
+
+from postgres_fixture import postgres, postgres_schema
+
+__all__ = ["postgres", "postgres_schema"]
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.postgres) if name == "postgres" else name
+        for name in EVERY
+    ]
+)
 def backend(request: Any, tmp_path: Path) -> Backend:
     return BACKENDS[request.param](request, tmp_path)
 

@@ -53,6 +53,10 @@ class Backend:
             await self._one.close()
 
 
+# Where a test needs no other: `@pytest.mark.parametrize("backend", LIGHT, indirect=True)`.
+LIGHT = ["memory", "sqlite"]
+
+
 def memory(request: Any, folder: Path) -> Backend:
     return Backend(MemoryStorage, shared=True)
 
@@ -65,13 +69,25 @@ def sqlite_file(request: Any, folder: Path) -> Backend:
     return Backend(lambda: SQLiteStorage(folder / "cron.db", synchronous="NORMAL"), shared=False)
 
 
+def postgres(request: Any, folder: Path) -> Backend:
+    from cronkit_core import PostgresStorage
+
+    schema = request.getfixturevalue("postgres_schema")
+    dsn = request.getfixturevalue("postgres").dsn
+    # The clock of these tests is a virtual one.
+    return Backend(lambda: PostgresStorage(dsn, schema=schema, clock="caller"), shared=False)
+
+
 # A further backend is a line here: (request, folder) -> Backend. Fixtures that it needs come from
 # `request.getfixturevalue`.
 BACKENDS: dict[str, Callable[[Any, Path], Backend]] = {
     "memory": memory,
+    "sqlite": sqlite_file,
+    "postgres": postgres,
     "sqlite-memory": sqlite_memory,
-    "sqlite-file": sqlite_file,
 }
+# The last one has the SQL of "sqlite", and is for tests that ask for it.
+EVERY = ["memory", "sqlite", "postgres"]
 
 
 class World:

@@ -608,6 +608,34 @@ async def test_a_schedule_that_raises_breaks_its_task_alone(
     assert task.broken == "ZeroDivisionError: somebody's own"
 
 
+class Hears(Through):
+    """A storage that hears of what other processes write, as PostgreSQL does."""
+
+    def subscribe(self, changed):
+        self.changed = changed
+
+
+async def test_a_hint_of_the_storage_wakes_the_loop(light_world: World) -> None:
+    hears: list[Hears] = []
+
+    def wrap(storage):
+        hears.append(Hears(storage))
+        return hears[0]
+
+    scheduler = await light_world.scheduler(wrap)
+    notes = Notes(light_world.clock)
+    scheduler.register_handler("h", notes)
+    other = light_world.idle_scheduler()
+    other.register_handler("h", notes)
+    await other.add_task("t", "h", "0 0 1 1 *")
+    await other.trigger_task("t")
+    await light_world.settle()
+    assert notes.runs == []
+    hears[0].changed()
+    await light_world.settle()
+    assert len(notes.runs) == 1
+
+
 async def test_the_loop_does_not_spin(light_world: World) -> None:
     """Nothing to do, or only something to wait for: one tick for each reason to wake."""
     scheduler = await light_world.scheduler(poll=1.0, prune_every=30)

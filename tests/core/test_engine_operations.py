@@ -850,3 +850,27 @@ async def test_operations_work_without_a_loop_and_after_a_stop(world: World) -> 
     await scheduler.stop()
     assert (await scheduler.get_run(run_id)).reason == "cancelled"
     assert (await scheduler.get_task("t")).next_slot == datetime(2027, 1, 1, 0, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("backend", ["sqlite-memory"], indirect=True)
+async def test_a_day_in_the_life_of_a_scheduler_in_sqlites_memory(world: World) -> None:
+    scheduler = await world.scheduler()
+    gate = Gate()
+
+    async def fails(run):
+        raise ValueError("no")
+
+    await scheduler.add_task("bad", fails, MINUTE, retry={"max_retries": 1, "base": 1, "jitter": 0})
+    await scheduler.add_task("slow", gate, MINUTE, overlap="queue")
+    await world.until(125)
+    await scheduler.cancel_run(gate.seen[0].id)
+    await scheduler.disable_task("bad")
+    run_id = await scheduler.trigger_task("bad")
+    await scheduler.wait_for_run(run_id)
+    gate.open.set()
+    await world.settle()
+    assert await story(scheduler, "slow") == [
+        (60, 1, "error", "cancelled"),
+        (120, 1, "success", None),
+    ]
+    assert [status for _, _, status, _ in await story(scheduler, "bad")][:4] == ["error"] * 4

@@ -290,10 +290,19 @@ async def test_a_handler_may_stop_its_own_scheduler(world: World) -> None:
     await world.until(60)
     while not scheduler._work.done():
         world.clock.advance(1)
-        await asyncio.sleep(0.001)
+        await world.settle()
     await scheduler.stop()
     await scheduler.open()
     assert await story(scheduler, "t") == [(60, 1, "error", "interrupted")]
+
+
+async def test_a_stop_of_an_engine_that_has_given_up_returns(light_world: World) -> None:
+    scheduler = await light_world.scheduler(lambda storage: Fails(storage, "finish"))
+    await scheduler.add_task("t", nothing, MINUTE)
+    await light_world.until(60)
+    await scheduler.stop()
+    assert scheduler.engine.executions.all  # what could not be recorded
+    await scheduler.engine.stop(10)
 
 
 async def test_a_handler_may_ask_for_a_stop_and_go(world: World) -> None:

@@ -108,7 +108,8 @@ OVERLAP = [
     ("queue", "manual", MANUAL, WAITS),
     ("cancel", "idle", IDLE, STARTS),
     ("cancel", "running", RUNNING, {**WAITS, "cancel": (7,)}),
-    ("cancel", "retry pending", RETRY, {**WAITS, "cancel": (7,)}),
+    # Nothing has to end first.
+    ("cancel", "retry pending", RETRY, {**STARTS, "cancel": (7,)}),
     ("cancel", "waiting", WAITING, {**WAITS, "cancel": (7, 8)}),
     ("cancel", "manual", MANUAL, {**WAITS, "cancel": (9,)}),
     ("allow", "idle", IDLE, STARTS),

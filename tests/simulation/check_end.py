@@ -139,7 +139,10 @@ def _check_live(world: World) -> None:
         at = record.next_run_at
         if record.enabled and at is not None and at < now - slack:
             due.append(("left due", record.task_group, f"{record} at {now}"))
-    busy = any(run.status is Status.RUNNING for run in ledger.live.values())
+    busy = any(
+        run.status is Status.RUNNING or (run.started_at or scenario.start) > now - slack
+        for run in ledger.runs.values()
+    )
     for code, group, what in due:
         # Where there is little room, what matters less may wait for long, and where a clock was
         # ahead, for the lease of somebody dead. But not for nobody.

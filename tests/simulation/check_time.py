@@ -32,6 +32,7 @@ class Timeliness:
         self._asked: dict[int, float] = {}
         """When the cancellation of a run was asked for."""
         self._claimed: dict[int, float] = {}
+        self._zombies: list[Entry] = []
         self._leased: dict[int, float] = {}
         """When the owner of a run last gave a sign of life."""
         self._saved: dict[str, float] = {}
@@ -46,6 +47,7 @@ class Timeliness:
 
     def check(self, delta: Delta) -> None:
         """To be called before the ledger takes the delta over."""
+        self._check_zombies()
         if delta.call.method == "save_tasks":
             for _, after in delta.tasks:
                 if after is not None:
@@ -101,8 +103,9 @@ class Timeliness:
     def _check_lost(self, run: Run) -> None:
         world = self._world
         entry = world.book.entries.get(run.id)
-        if entry is not None:
+        if entry is not None and entry.ended is None:
             entry.lost_at = world.loop.time()
+            self._zombies.append(entry)
         node = world.node_of(run.owner)
         if self._slack > self._lease / 4 or run.owner != node.owner or not node.process.alive:
             return
@@ -127,13 +130,17 @@ class Timeliness:
             if too_long and self._calm_since(entry.began, node):
                 raise Violation("timeout", f"it took {took:.1f} s: {run}")
 
-    def check_handler(self, entry: Entry, node: Node) -> None:
-        """A handler has ended: whether it went on for long after its run was lost."""
-        if entry.lost_at is None or entry.ended is None or entry.habit in DEAF:
-            return
+    def _check_zombies(self) -> None:
+        """Whether those who have lost a run go on executing it."""
+        now = self._world.loop.time()
         patience = self._lease / 3 + self._poll + self._grace + self._slack
-        if entry.ended > max(entry.lost_at, node.disturbed_at) + patience:
-            raise Violation("zombie", f"{entry}, which lost its run at {entry.lost_at:.1f}")
+        for entry in list(self._zombies):
+            if entry.ended is not None or not entry.process.alive or entry.habit in DEAF:
+                self._zombies.remove(entry)
+                continue
+            node = self._world.node_of(entry.owner)
+            if entry.lost_at is not None and now > patience + max(entry.lost_at, node.disturbed_at):
+                raise Violation("zombie", f"{entry}, which lost its run at {entry.lost_at:.1f}")
 
     def _check_phantoms(self, delta: Delta) -> None:
         """Whether a process knows of the runs that it has; it is told when it renews its leases."""

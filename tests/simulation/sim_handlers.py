@@ -39,10 +39,10 @@ class Work:
             entry.types = tuple(c.__name__ for c in type(error).__mro__)
             entry.after = error.after if isinstance(error, Retry) else None
             entry.final = isinstance(error, Fail)
-            world.end(self._node, entry)
+            world.end(entry)
             raise
         entry.how = "ok"
-        world.end(self._node, entry)
+        world.end(entry)
         return {"token": entry.token}
 
     async def _behave(self, entry: Entry, run: ActiveRun, rng: Random) -> None:
@@ -53,7 +53,7 @@ class Work:
         entry.habit = habit
         nap, unit = self._world.nap, self._unit
         short = rng.random() ** 2 * 2 * unit
-        long = rng.random() * 45 * unit
+        long = rng.random() * rng.choice((15, 45, 150)) * unit
         match habit:
             case "ok":
                 await nap(short)

@@ -124,12 +124,12 @@ class Ledger:
                 self.tasks[after.name] = after
             elif before is not None:
                 del self.tasks[before.name]
+        for run in delta.deleted:
+            del self.live[run.id], self.runs[run.id], self.keys[key_of(run)]
         for run in delta.inserted:
             self.task_of[run.id] = self.view.task_id_of(run.id)
             self.keys[key_of(run)] = run.id
             self._last_id = run.id
-        for run in delta.deleted:
-            del self.live[run.id], self.runs[run.id], self.keys[key_of(run)]
         for run in (*delta.inserted, *(new for _, new in delta.changed)):
             self.runs[run.id] = run
             if run.status in LIVE:

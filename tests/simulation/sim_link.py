@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partialmethod
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sim_loop import Process, SimLoop
 
 from cronkit_core import StorageError
+
+if TYPE_CHECKING:
+    from sim_node import Node
 
 WRITES = frozenset({"save_tasks", "remove_tasks", "claim", "finish", "enqueue", "cancel", "prune"})
 READS = frozenset({"tasks", "runs", "skips", "counts", "names_with_history", "wake"})
@@ -69,12 +72,24 @@ class Call:
 
     method: str
     node: str
-    owner: str
     now: datetime | None
     """The time that decided, for those that take one."""
     args: tuple[Any, ...]
     options: dict[str, Any]
     result: Any
+
+    @property
+    def owner(self) -> str | None:
+        """In whose name it was done, for those that say so."""
+        match self.method:
+            case "claim":
+                return self.options["owner"]
+            case "renew":
+                return self.args[0]
+            case "finish":
+                owners = {finish.owner for finish in self.args[0]}
+                return owners.pop() if len(owners) == 1 else None
+        return None
 
 
 Observe = Callable[[Call], None]
@@ -110,11 +125,11 @@ class Server:
         if (i := NOW.get(method)) is not None:
             now = args[i]
             if self.now is not None:
-                args, options = _at(self.now(), now, args, i)[0], options
+                args = _at(self.now(), args, i)
                 now = args[i]
         result = _finished(getattr(self.storage, method)(*args, **options))
         if method not in READS:
-            self.observe(Call(method, link.node, link.owner(), now, args, options, result))
+            self.observe(Call(method, link.node.name, now, args, options, result))
         return result
 
 
@@ -123,27 +138,15 @@ class Link:
 
     precision = timedelta(microseconds=1)
 
-    def __init__(
-        self,
-        server: Server,
-        process: Process,
-        node: str,
-        generation: int,
-        owner: Callable[[], str],
-        die: Callable[[float], None],
-        disturbed: Callable[[str, float], None],
-    ) -> None:
+    def __init__(self, server: Server, process: Process, node: Node) -> None:
         self.node = node
-        self.owner = owner
-        self.faults: list[CallFault] = []
         self._server = server
         self._process = process
-        self._die = die
-        self._disturbed = disturbed
-        self._random = Random(f"link {server.seed} {node} {generation}")
+        self._random = Random(f"link {server.seed} {node.name} {node.generation}")
 
     async def open(self) -> None:
-        pass
+        if (fault := self._fault("open")) is not None:
+            raise StorageError(f"the storage cannot be opened: {fault.what}")
 
     async def close(self) -> None:
         pass
@@ -162,7 +165,7 @@ class Link:
 
         def commit() -> None:
             if fault is not None and fault.what == "kill before":
-                return self._die(fault.down)
+                return self.node.die(fault.down, self._process)
             if fault is not None and fault.what == "before":
                 return loop.at(back, deliver, StorageError(f"{method} failed, nothing was done"))
             try:
@@ -171,7 +174,7 @@ class Link:
                 return loop.at(back, deliver, error)
             late = fault or self._fault(method, result)
             if late is not None and late.what in ("kill before", "kill after"):
-                return self._die(late.down)
+                return self.node.die(late.down, self._process)
             if late is not None and late.what in ("before", "after"):
                 result = StorageError(f"{method} failed, after it was done")
             waits = late.seconds if late is not None and late.what == "late answer" else 0.0
@@ -193,10 +196,10 @@ class Link:
 
     def _fault(self, method: str, result: Any = None) -> CallFault | None:
         """What goes wrong with this call, if anything does."""
-        fault = next((f for f in self.faults if f.hits(method, result)), None)
+        fault = next((f for f in self.node.faults if f.hits(method, result)), None)
         if fault is not None:
             lasts = fault.seconds if fault.what.startswith("late") else 0.0
-            self._disturbed(f"{fault.what} {method}", lasts)
+            self.node.disturb(f"{fault.what} {method}", lasts)
         return fault
 
 
@@ -204,15 +207,13 @@ for _name in METHODS:
     setattr(Link, _name, partialmethod(Link._call, _name))
 
 
-def _at(
-    now: datetime, asked: datetime, args: tuple[Any, ...], i: int
-) -> tuple[tuple[Any, ...], datetime]:
-    """The arguments with the storage's time in place of the caller's."""
+def _at(now: datetime, args: tuple[Any, ...], i: int) -> tuple[Any, ...]:
+    """The arguments with the storage's time in place of the caller's, which is the one at `i`."""
     changed = list(args)
     changed[i] = now
-    if isinstance(args[0], list) and args[0] and getattr(args[0][0], "due_at", None) == asked:
+    if isinstance(args[0], list) and getattr(args[0][0], "due_at", None) == args[i]:
         changed[0] = [replace(new, due_at=now) for new in args[0]]
-    return tuple(changed), now
+    return tuple(changed)
 
 
 def _finished(coroutine: Any) -> Any:

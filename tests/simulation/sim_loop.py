@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from heapq import heapify, heappop, heappush
+from traceback import format_exception
 from typing import Any
 
 # More steps than this without any time passing is a loop that spins.
@@ -110,8 +111,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self.world = copy_context()
         """What belongs to no process."""
         self.world.run(_process.set, None)
-        self.accidents: list[str] = []
-        """What asyncio had to report: exceptions that nobody retrieved, and the like."""
+        self.on_accident: Callable[[str], None] = print
+        """Told of what asyncio has to report: exceptions that nobody retrieved, and the like."""
         self.set_exception_handler(self._note)
         self._works: list[asyncio.Task[Any]] = []
 
@@ -196,7 +197,8 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        self.accidents.append(f"{context.get('message')}: {error!r}")
+        trace = "".join(format_exception(error)[-3:]) if error is not None else ""
+        self.on_accident(f"{context.get('message')}: {error!r}\n{trace}")
 
 
 def run_in_world(loop: SimLoop, work: Coroutine[Any, Any, Any]) -> Any:

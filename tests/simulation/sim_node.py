@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sim_handlers import Work
-from sim_link import Link
+from sim_link import CallFault, Link
 from sim_loop import Process
 from sim_scenario import CALM, FILE, Step
 
@@ -43,11 +43,14 @@ class Node:
         self.process = Process(world.loop)
         self.process.kill()
         self.scheduler: Scheduler
-        self.link: Link
+        self.faults: list[CallFault] = []
+        """What goes wrong with the next calls to the storage."""
         self.ambushes: list[tuple[float, Step]] = []
         """Faults that wait for a handler to begin, and how long after that they come."""
         self.going = False
-        """Whether a stop is under way."""
+        """Whether a stop is under way, or done."""
+        self.rests = False
+        """Whether the scheduler is stopped, and its process is to start it again."""
         self.disturbances = 0
         self.disturbed_at = -1e9
         """When something last went wrong here, or is to go wrong until."""
@@ -66,38 +69,39 @@ class Node:
         return world.offset if world.scenario.mode in (CALM, FILE) else self.own_offset
 
     def boot(self) -> None:
-        """Start a new process here; nothing when there is one."""
-        if self.process.alive:
+        """Start a new process here, or start the scheduler again that was stopped in the one that
+        there is; nothing when it is at work."""
+        if self.process.alive and not self.rests:
             return
         world = self.world
         self.generation += 1
         self.going = False
-        self.process = process = Process(world.loop)
-        owner = self.owner
-        self.link = Link(
-            world.server,
-            process,
-            self.name,
-            self.generation,
-            lambda: owner,
-            lambda down: self.die(down, process),
-            lambda what, seconds: self.disturb(what, seconds),
-        )
-        self.scheduler = Scheduler(
-            self.link, clock=NodeClock(self, process), name=self.name, **world.scenario.settings
-        )
-        if world.scenario.mode == CALM or self.generation % 4 != 2:  # else one that forgot it
-            self.scheduler.register_handler("work", Work(world, self))
-            if world.scenario.declares:
-                for task in world.scenario.tasks:
-                    self.scheduler.task(name=task.name, **task.definition)(Work(world, self))
-        for kind in (RunSucceeded, RunFailed):
-            self.scheduler.on(kind, world.told)
-        process.call(self.scheduler.start)
+        if not self.rests:
+            self.process = Process(world.loop)
+            self.scheduler = self._make_scheduler()
+        self.rests = False
+        self.process.call(self.scheduler.start)
         # A name that is the same each time; nobody has used the other one yet.
         assert self.scheduler.engine is not None
-        self.scheduler.owner = self.scheduler.engine.owner = owner
+        self.scheduler.owner = self.scheduler.engine.owner = self.owner
         self.disturb("boot", 0.0)
+
+    def _make_scheduler(self) -> Scheduler:
+        world, process = self.world, self.process
+        scheduler = Scheduler(
+            Link(world.server, process, self),
+            clock=NodeClock(self, process),
+            name=self.name,
+            **world.scenario.settings,
+        )
+        if world.scenario.mode == CALM or self.generation % 4 != 2:  # else one that forgot it
+            scheduler.register_handler("work", Work(world, self))
+            if world.scenario.declares:
+                for task in world.scenario.tasks:
+                    scheduler.task(name=task.name, **task.definition)(Work(world, self))
+        for kind in (RunSucceeded, RunFailed):
+            scheduler.on(kind, world.told)
+        return scheduler
 
     def disturb(self, what: str, seconds: float) -> None:
         self.disturbances += 1
@@ -110,6 +114,7 @@ class Node:
         if not process.alive:
             return
         process.kill()
+        self.rests = False
         self.world.kills += 1
         self.disturb("dies", down)
         if process is self.process:
@@ -130,30 +135,32 @@ class Node:
 
         self.world.loop.at(seconds, go_on)
 
-    async def stop(self, down: float, *, twice: bool = False) -> None:
-        """Stop in order, from within, and start again after `down` seconds."""
-        process, scheduler = self.process, self.scheduler
+    async def stop(self, down: float, *, twice: bool = False, same: bool = False) -> None:
+        """Stop in order, from within, and start again after `down` seconds, in the `same` process
+        or in a new one. With `twice`, somebody loses patience."""
         if not self.up:
             return
         self.going = True
         self.world.book.stopped.add(self.owner)
         calm = self.disturbed_at < self.world.loop.time()
-        self.disturb("stops", down)
-        ended = self.world.loop.create_task(self._stopped(process, scheduler, down, calm=calm))
+        self.disturb("stops", 0.0)
+        ended = self.world.loop.create_task(self._stopped(down, calm=calm, same=same))
         if twice:
             await asyncio.sleep(self.world.scenario.unit)
-            await scheduler.stop()
+            if not ended.done():
+                await self.scheduler.stop()
         await asyncio.shield(ended)
 
-    async def _stopped(
-        self, process: Process, scheduler: Scheduler, down: float, *, calm: bool
-    ) -> None:
+    async def _stopped(self, down: float, *, calm: bool, same: bool) -> None:
         began, disturbances = self.world.loop.time(), self.disturbances
-        await scheduler.stop()
+        await self.scheduler.stop()
         if calm and self.disturbances == disturbances:
-            self.world.check_stopped(scheduler, self.world.loop.time() - began)
-        process.kill()
+            self.world.check_stopped(self.scheduler, self.world.loop.time() - began)
         self.disturb("stopped", down)
+        if same:
+            self.rests = True
+        else:
+            self.process.kill()
         self.boot_in(down)
 
     def boot_in(self, seconds: float) -> None:

@@ -290,7 +290,11 @@ class _Drawer:
                 "steps": rng.choice((0, 0, 1, 2, 3, 5, 8, 13, 21, 34)),
                 "down": rng.choice((0.5, 5, 40, 90)) * unit,
             },
-            "stop": lambda: {"down": rng.choice((0.0, 5, 40)) * unit, "twice": rng.random() < 0.3},
+            "stop": lambda: {
+                "down": rng.choice((0.0, 5, 40)) * unit,
+                "twice": rng.random() < 0.3,
+                "same": rng.random() < 0.5,
+            },
             "stall": lambda: {
                 "steps": rng.choice((0, 0, 1, 2, 3, 5, 8, 13)),
                 "seconds": rng.choice(longer_than_a_lease) * unit,

@@ -52,6 +52,7 @@ class World:
     def __init__(self, scenario: Scenario, backend: str = "memory", *, trace: bool = False) -> None:
         self.scenario = scenario
         self.loop = SimLoop()
+        self.loop.on_accident = lambda what: self.fail("accident", what)
         self.offset = 0.0
         """How far the clock of the machine, or of the storage, is off."""
         storage, view = make_storage(backend)
@@ -142,14 +143,10 @@ class World:
             self.fail("concurrency", f"{engine.executions.active} runs on {node.name}")
         return entry
 
-    def end(self, node: Node, entry: Entry) -> None:
+    def end(self, entry: Entry) -> None:
         """A handler has come to its end."""
         entry.ended = self.loop.time()
         self.note(f"{entry.node} ends {entry.what}: {entry.how}")
-        try:
-            self.time.check_handler(entry, node)
-        except Violation as violation:
-            self.fail(violation.code, str(violation))
 
     def node_of(self, owner: str | None) -> Node:
         """The node where a process of that name was."""
@@ -196,8 +193,6 @@ class World:
                     raise
             finally:
                 seconds, steps = self.loop.time(), self.loop.steps
-                if self.loop.accidents:
-                    self.fail("accident", self.loop.accidents[0])
                 self.loop.dispose()
         return Story(
             scenario=self.scenario,
@@ -236,7 +231,7 @@ class World:
             if self.offset or node.own_offset or node.process.stalled:
                 node.disturb("is healed", 0.0)
             node.own_offset = 0.0
-            node.link.faults.clear()
+            node.faults.clear()
             if node.process.stalled:
                 node.process.go_on()
             node.boot()
@@ -265,7 +260,7 @@ class World:
             case "clock":
                 self._set_clock(node, options["by"])
             case "calls":
-                node.link.faults.append(CallFault(**options))
+                node.faults.append(CallFault(**options))
             case _:
                 if node.up:
                     node.process.spawn(operate(self, node, step))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from planted import PLANTED
+from planted import PLANTED, RARE
 from sim_loop import Process, SimLoop, Spins, run_in_world
 from sim_scenario import CALM, draw
 from sim_world import simulate
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 SEEDS = 500
 CHUNK = 25
 # In how many seeds each planted bug must be found.
-ENOUGH = 60
+ENOUGH = 300
 
 
 # --- the promises
@@ -51,7 +51,7 @@ def test_sqlite_tells_the_same_story_as_memory(first: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", PLANTED)
+@pytest.mark.parametrize("what", [what for what in PLANTED if what not in RARE])
 def test_a_planted_bug_is_found(what: str) -> None:
     for seed in range(ENOUGH):
         with PLANTED[what]():

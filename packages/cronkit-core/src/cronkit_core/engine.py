@@ -387,6 +387,8 @@ class Engine:
 
         A second call, while one is under way, cuts the grace short.
         """
+        if self.finished.is_set():
+            return
         hurry = self._stopping
         self._stopping = True
         self._wake.set()

@@ -190,7 +190,12 @@ def _overlap(task: Task, due: list[Due], live: Sequence[LiveRun]) -> _Overlap:
         case Overlap.QUEUE:
             return _queue(due, live)
         case Overlap.CANCEL:
-            return (), all_due, (), tuple(run.id for run in live), ()
+            cancelled = tuple(run.id for run in live)
+            if any(run.running for run in live):
+                return (), all_due, (), cancelled, ()
+            # What has not started ends at once, so there is nothing to wait for; and who waits
+            # could be cancelled by the next slot, and that by the one after, and nothing would run.
+            return all_due[:1], all_due[1:], (), cancelled, ()
 
 
 def _queue(due: list[Due], live: Sequence[LiveRun]) -> _Overlap:

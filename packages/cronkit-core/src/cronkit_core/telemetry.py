@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 SCOPE = "cronkit"
 
 
+@cache
 def make_telemetry() -> Telemetry | None:
-    """What reports to the providers that the application has set; None where the API is not
-    installed."""
+    """What reports to the providers that the application has set, the same for all schedulers of a
+    process; None where the API is not installed."""
     try:
         installed = find_spec("opentelemetry.trace") is not None
     except ModuleNotFoundError:
