@@ -87,12 +87,13 @@ class Server:
         (folder / "plugins" / "live.py").write_text(PLUGIN)
         (folder / "datasette.json").write_text(json.dumps(config))
         self._folder = folder
+        self.internal = folder / "internal.db"
 
     def __enter__(self) -> Self:
         folder = self._folder
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "datasette", "--internal", str(folder / "internal.db")),
+                *(sys.executable, "-m", "datasette", "--internal", str(self.internal)),
                 *("--plugins-dir", str(folder / "plugins"), "--config", "datasette.json"),
                 *("--secret", SECRET, "--port", "0"),
             ],

@@ -24,7 +24,7 @@ from datasette.cli import cli
 from cronkit_core import Scheduler, SQLiteStorage, current_run
 from cronkit_core.testing.virtual import VirtualClock, run_until, settle
 from datasette_cron.cli import cron
-from datasette_cron.migrations import PREFIX
+from datasette_cron.migrations import PREFIX, bring_up_to_date
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 DOCS = Path(__file__).parents[2] / "docs" / "datasette.md"
@@ -47,9 +47,10 @@ def data(*arguments: str | Path, code: int = 0) -> Any:
 
 async def fill(path: Path) -> None:
     """Some tasks and some history, of the first minutes of 2027."""
-    scheduler = Scheduler(
-        SQLiteStorage(path, prefix=PREFIX), clock=VirtualClock(START), poll=3600, prune_every=3600
-    )
+    storage = SQLiteStorage(path, prefix=PREFIX)
+    await storage.open()
+    await storage.write(bring_up_to_date(str(path), START))
+    scheduler = Scheduler(storage, clock=VirtualClock(START), poll=3600, prune_every=3600)
 
     def fail(run: Any) -> None:
         raise ValueError("out of\npaper")
@@ -184,6 +185,19 @@ def test_enable_and_disable(database: Path) -> None:
     assert "paused by:   the command line" in said
     assert "note:        enough" in said
     assert data("enable", database, "once") == {"task_name": "once", "enabled": True}
+
+
+def test_the_audit_trail_names_the_command_line(database: Path) -> None:
+    run("enable", database, "paused")
+    run("disable", database, "paused", "--note", "enough")
+    run("trigger", database, "paused")
+    with closing(sqlite3.connect(database)) as conn:
+        found = conn.execute(
+            "SELECT action, actor FROM datasette_cron_audit WHERE task = 'paused' ORDER BY id DESC "
+            "LIMIT 3"
+        ).fetchall()
+    assert [action for action, _ in reversed(found)] == ["enabled", "disabled", "triggered"]
+    assert {actor for _, actor in found} == {"the command line"}
 
 
 def test_ways_to_name_the_database(filled: Path, tmp_path: Path) -> None:

@@ -297,6 +297,20 @@ async def test_what_people_changed_is_as_configured_again(instance: Instance) ->
     assert task.record.paused_by == "ana"
 
 
+async def test_the_audit_trail_names_the_configuration(instance: Instance) -> None:
+    await instance.start_with(a=NIGHTLY)
+    await instance.start_with(a={**NIGHTLY, "schedule": "0 5 * * *"})
+    await instance.start_with(a={**NIGHTLY, "schedule": "0 5 * * *", "enabled": False})
+    storage = (await instance.start_with()).internal_storage
+    entries = await storage.read(storage.programs.entries("a", None, 10))
+    assert [(entry.action, entry.actor) for entry in reversed(entries)] == [
+        ("created", "datasette.yaml"),
+        ("updated", "datasette.yaml"),
+        ("disabled", "datasette.yaml"),
+        ("deleted", "datasette.yaml"),
+    ]
+
+
 async def test_enabled(instance: Instance) -> None:
     scheduler = await instance.start_with(a={**NIGHTLY, "enabled": False}, b=NIGHTLY)
     task = await scheduler.get_task("a")

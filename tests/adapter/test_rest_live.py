@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Server, make_token
+from live import Answer, Server, make_token
 
 from datasette_cron.openapi import address
 from datasette_cron.permissions import ACCESS, EDIT
@@ -161,6 +164,28 @@ def test_each_status_of_an_error(
     assert answer.json["status"] == status
     assert said in answer.json["error"]
     assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_a_storage_that_fails_is_told_and_comes_back(
+    tmp_path: Path, tokens: dict[str, str]
+) -> None:
+    with (
+        Server(tmp_path) as server,
+        closing(sqlite3.connect(server.internal, timeout=30, isolation_level=None)) as database,
+    ):
+
+        def ask(method: str, path: str, body: object = None) -> Answer:
+            return server.ask(method, ROOT + path, body, token=tokens["ada"])
+
+        assert ask("POST", "/tasks", {**LATER, "name": "t"}).status == 201
+        database.execute("ALTER TABLE datasette_cron_runs RENAME TO gone")
+        answers = [ask("GET", "/runs"), ask("POST", "/tasks/t/trigger")]
+        database.execute("ALTER TABLE gone RENAME TO datasette_cron_runs")
+        for answer in answers:
+            assert (answer.status, answer.json["ok"]) == (503, False), answer.text
+            assert "datasette_cron_runs" in answer.json["error"]
+        assert ask("GET", "/runs").json["runs"] == []
+        assert ask("POST", "/tasks/t/trigger").status == 200
 
 
 CHANGES = [

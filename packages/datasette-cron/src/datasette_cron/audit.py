@@ -58,7 +58,7 @@ class Entry:
     id: int
     time: str
     actor: str | None
-    """The id of who made it; None for an unknown one, and for what no request made."""
+    """The id of who made it; None for an unknown one, and for what plugins do by themselves."""
     action: str
     task: str
     before: dict[str, Any] | None

@@ -27,6 +27,7 @@ from cronkit_core.schedules.linting import Warning as LintWarning
 from cronkit_core.storage.base import TaskQuery
 from cronkit_core.storage.sqlite import SQLiteStorage
 
+from .audit import AuditedPrograms, requested_by
 from .cli_output import (
     BAD_NEWS,
     OK,
@@ -61,6 +62,7 @@ class Offline(cronkit_core.Scheduler):
 
     def __init__(self, path: str) -> None:
         self.file = SQLiteStorage(path, prefix=PREFIX)
+        self.file.programs = AuditedPrograms(PREFIX)
         super().__init__(self.file)
 
     def resolve(self, name: str) -> Handler:
@@ -123,7 +125,8 @@ async def _on(
     scheduler = Offline(path)
     try:
         await scheduler.open()
-        return await function(scheduler, *values, **options)
+        with requested_by({"id": BY}):
+            return await function(scheduler, *values, **options)
     finally:
         await scheduler.stop()
 

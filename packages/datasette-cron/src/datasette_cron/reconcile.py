@@ -33,6 +33,7 @@ from cronkit_core.storage.sqlite_edits import Program
 from cronkit_core.storage.sqlite_programs import Programs
 from cronkit_core.storage.sqlite_schema import Statement
 
+from .audit import requested_by
 from .config import SECTION, Config, ConfiguredTask, place
 from .migrations import PREFIX
 from .requirements import check_config
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("datasette_cron")
 
 BY = "datasette.yaml"
-"""Who pauses a task that datasette.yaml has as disabled."""
+"""Who makes these changes, in the audit trail and as who pauses a task."""
 TABLE = f"{PREFIX}configured"
 
 
@@ -99,6 +100,16 @@ async def _check(scheduler: Scheduler, tasks: Mapping[str, ConfiguredTask]) -> N
 
 
 def _reconcile(
+    programs: Programs,
+    wanted: Mapping[str, Definition],
+    enabled: Mapping[str, bool],
+    now: datetime,
+) -> Program[Changes]:
+    with requested_by({"id": BY}):
+        return (yield from _change(programs, wanted, enabled, now))
+
+
+def _change(
     programs: Programs,
     wanted: Mapping[str, Definition],
     enabled: Mapping[str, bool],
