@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from .definition import check_name
 from .errors import HandlerNotFound, InvalidTask
 from .executor import Handler, is_generator
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Handlers:
@@ -29,6 +32,18 @@ class Handlers:
                 f"take the `yield` out"
             )
         self._handlers[name] = handler
+
+    def handler(self, name: str | None = None) -> Callable[[F], F]:
+        """Register the decorated function under `name`, or under its own.
+
+        Raises InvalidTask as `register_handler` does.
+        """
+
+        def register(function: F) -> F:
+            self.register_handler(function.__name__ if name is None else name, function)
+            return function
+
+        return register
 
     def get_handler(self, name: str) -> Handler | None:
         """The handler with that name, or None."""
