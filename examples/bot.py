@@ -37,7 +37,9 @@ async def answer(line):
             )
         except InvalidSchedule as error:  # it says what is wrong, where, and what would be right
             return say(str(error))
-        say(f"reminder {name}: {task.schedule.describe()}, the next at {task.next_run_at:%d %b %H:%M} UTC")
+        say(
+            f"reminder {name}: {task.schedule.describe()}, the next at {task.next_run_at:%d %b %H:%M} UTC"
+        )
         for warning in lint(task.schedule, after=scheduler.clock.now()):
             say(f"do you mean that? {warning.message}")
     elif command == "list":

@@ -1,6 +1,6 @@
 """Property tests of one's own schedules and handlers, with what cronkit's own tests use.
 
-    pytest examples/test_my_schedules.py
+pytest examples/test_my_schedules.py
 """
 
 from datetime import UTC, datetime, timedelta

@@ -121,7 +121,9 @@ def test_the_service_answers_while_tasks_run(tmp_path: Path) -> None:
         with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             assert response.status == 202
         for name in names:
-            while not any(run["status"] == "success" for run in get(f"{address}/tasks/{name}/runs")):
+            while not any(
+                run["status"] == "success" for run in get(f"{address}/tasks/{name}/runs")
+            ):
                 pass
         assert "Traceback" not in service.end(signal.SIGTERM)
 
