@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         schedules,
         timezones,
     )
+    from .task_strategies import policies, tasks
     from .virtual import VirtualClock, run_until, settle
     from .zones import Transition, interesting_zones, transitions
 
@@ -40,12 +41,14 @@ __all__ = [
     "intervals",
     "oracle_cron_next",
     "oracle_rrule_next",
+    "policies",
     "reference_next_after",
     "reference_slots",
     "rrules",
     "run_until",
     "schedules",
     "settle",
+    "tasks",
     "timezones",
     "transitions",
 ]
@@ -62,12 +65,14 @@ _MODULES = {
     "intervals": "strategies",
     "oracle_cron_next": "oracle",
     "oracle_rrule_next": "oracle",
+    "policies": "task_strategies",
     "reference_next_after": "oracle",
     "reference_slots": "oracle",
     "rrules": "strategies",
     "run_until": "virtual",
     "schedules": "strategies",
     "settle": "virtual",
+    "tasks": "task_strategies",
     "timezones": "strategies",
     "transitions": "zones",
 }
