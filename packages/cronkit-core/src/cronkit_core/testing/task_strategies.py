@@ -60,8 +60,8 @@ def tasks(
     *,
     specs: SearchStrategy[Any] | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments of `add_task`: a name, one of the `handlers`, a schedule out of `specs` (else
-    of any kind), a config, and, at times, a time zone and policies."""
+    """Keyword arguments of `add_task`: a name, one of the `handlers`, a schedule out of `specs`
+    (else of any kind), a config, and, at times, a time zone and policies."""
     task = {
         "name": draw(_NAMES),
         "handler": draw(st.sampled_from(list(handlers))),
