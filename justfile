@@ -46,14 +46,26 @@ lock *args: setup
 clients: setup
     uv run tests/clients/run_clients.py
 
-# the properties of schedules with a million examples instead of thousands
-soak *args: setup
+# the properties of schedules with a million examples instead of thousands; 50,000 simulated histories; `load`
+soak *args: setup && (simulate "--first" "500" "--seeds" "50000") load
     CRONKIT_SOAK=1 uv run pytest --timeout 0 -n auto tests/schedules "$@"
 
-# several schedulers on a virtual clock, with faults drawn from seeds, and a checker of the ledger
+# several schedulers on a virtual clock, with faults drawn from seeds; `just simulate --seed 17 --trace` replays one
 simulate *args: setup
-    CRONKIT_SIMULATE=1 uv run pytest -n auto tests/simulation "$@"
+    uv run tests/simulation/soak.py "$@"
 
-# cronkit beside its peers, each in an environment of its own
-bench: setup
-    uv run benchmarks/schedules.py
+# real processes that are killed, frozen, cut off and set back, and a checker of what came of the slots
+chaos *args: setup
+    uv run tests/chaos/run_chaos.py "$@"
+
+# 1,000 runs a second for ten minutes: whether anything grows; then with Datasette's pages and queries
+load *args: setup
+    uv run tests/chaos/run_load.py "$@"
+
+# cronkit beside its peers, each in an environment of its own; `just bench --quick` is a short one
+bench *args: setup
+    uv run benchmarks/run.py "$@"
+
+# build both packages into dist/, check them, and tag the commit; it uploads nothing
+release version: setup
+    uv run .ci/release.py {{version}}
