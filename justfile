@@ -46,11 +46,11 @@ lock *args: setup
 clients: setup
     uv run tests/clients/run_clients.py
 
-# the properties of schedules with a million examples instead of thousands; 50,000 simulated histories; `load`
+# schedules with a million examples instead of thousands, 50,000 simulated histories, then `load`
 soak *args: setup && (simulate "--first" "500" "--seeds" "50000") load
     CRONKIT_SOAK=1 uv run pytest --timeout 0 -n auto tests/schedules "$@"
 
-# several schedulers on a virtual clock, with faults drawn from seeds; `just simulate --seed 17 --trace` replays one
+# simulated histories with faults, from seeds: `--seeds 5000`, or `--seed 17 --trace` to see one again
 simulate *args: setup
     uv run tests/simulation/soak.py "$@"
 

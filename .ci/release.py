@@ -2,8 +2,8 @@
 
     python .ci/release.py 0.1.0
 
-Before that: the version in both pyproject.toml files, and a section of that version in CHANGELOG.md,
-committed.
+Before that: commit the version in both pyproject.toml files, and a section of that version in
+CHANGELOG.md.
 """
 
 from __future__ import annotations
