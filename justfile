@@ -69,3 +69,11 @@ bench *args: setup
 # build both packages into dist/, check them, and tag the commit; it uploads nothing
 release version: setup
     uv run .ci/release.py {{version}}
+
+# pictures of the pages for the documentation, into docs/images
+screenshots *args: setup
+    uv run tests/browser/screenshots.py "$@"
+
+# how long the pages take with 10,000 tasks and 1,000,000 runs
+big-pages *args: setup
+    uv run tests/adapter/big_site.py "$@"

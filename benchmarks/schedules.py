@@ -3,15 +3,19 @@
     uv run python benchmarks/schedules.py            # makes a throwaway environment with the peers
     uv run python benchmarks/schedules.py --here     # uses what is installed here
     uv run python benchmarks/schedules.py --zone UTC --only next
+    uv run python benchmarks/schedules.py --json figures.json
 
 Every figure is the median of `--rounds` rounds. In each round all libraries take their turn with
 the same questions, so that a busy machine slows all of them alike. The first column is the time of
-cronkit, the others say how many times that each peer takes: above 1, cronkit is faster.
+cronkit, the others say how many times that each peer takes: above 1, cronkit is faster. At the end
+stands what the project asks of itself, and whether this run has it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import operator
 import random
 import statistics
 import subprocess
@@ -23,6 +27,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 PACKAGE = Path(__file__).resolve().parent.parent / "packages" / "cronkit-core"
@@ -30,6 +35,7 @@ PEERS = ["croniter", "cronsim", "apscheduler", "python-dateutil"]
 OPTIONAL_PEERS = ["croniter-rs"]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+END = datetime.max.replace(tzinfo=UTC)
 SHAPES = {
     "every minute": "* * * * *",
     "every 5 minutes": "*/5 * * * *",
@@ -43,7 +49,10 @@ SHAPES = {
     "second Friday": "0 9 * * fri#2",
     "every 10 seconds": "*/10 * * * * *",
 }
-NEVER = "0 0 31 2 *"
+RARE = {
+    "31 February": "0 0 31 2 *",
+    "29 February or a Monday of February": "0 0 29 2 1",
+}
 RULES = {
     "daily": "FREQ=DAILY;BYHOUR=8",
     "weekdays": "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR;BYHOUR=9",
@@ -52,6 +61,19 @@ RULES = {
     "last workday": "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1",
     "29 February": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29",
 }
+DISTANT = {
+    # and over how many days dateutil, which walks from DTSTART, is asked to: at fifteen years it
+    # would take hours
+    "FREQ=YEARLY": 5479,
+    "FREQ=MONTHLY": 5479,
+    "FREQ=WEEKLY": 5479,
+    "FREQ=DAILY": 5479,
+    "FREQ=HOURLY": 365,
+    "FREQ=MINUTELY": 60,
+    "FREQ=SECONDLY": 1,
+}
+FIFTEEN_YEARS = 5479
+IMPORTS = 15
 
 Ask = Callable[[], object]
 
@@ -72,12 +94,15 @@ class Cronkit:
         next_after = self._parse(cron, zone.key).next_after
         return lambda: [next_after(after) for after in afters]
 
+    def parsed(self, cron: str, zone: ZoneInfo, **options: str) -> Any:
+        return self._parse(cron, zone.key, **options)
+
     def parse_and_next(self, cron: str, zone: ZoneInfo, after: datetime) -> Ask:
         return lambda: self._parse(cron, zone.key).next_after(after)
 
     def steps(self, cron: str, zone: ZoneInfo, after: datetime) -> Iterator[object]:
         schedule = self._parse(cron, zone.key)
-        return schedule.between(after, datetime.max.replace(tzinfo=UTC))
+        return schedule.between(after, END)
 
 
 class Croniter:
@@ -193,6 +218,9 @@ class CronkitRules:
     def parse_and_next(self, rule: str, zone: ZoneInfo, start: datetime, after: datetime) -> Ask:
         return lambda: self._parse(rule, zone, start).next_after(after)
 
+    def steps(self, rule: str, zone: ZoneInfo, start: datetime) -> Iterator[object]:
+        return self._parse(rule, zone, start).between(start, END)
+
 
 class Dateutil:
     name = "dateutil"
@@ -210,6 +238,9 @@ class Dateutil:
     def parse_and_next(self, rule: str, zone: ZoneInfo, start: datetime, after: datetime) -> Ask:
         local = after.astimezone(zone)
         return lambda: self._parse(rule, zone, start).after(local)
+
+    def steps(self, rule: str, zone: ZoneInfo, start: datetime) -> Iterator[object]:
+        return iter(self._parse(rule, zone, start))
 
 
 # Measuring
@@ -257,35 +288,84 @@ def ending(ask: Ask) -> Ask:
     return quiet
 
 
+class Report:
+    """The tables and the bars of a run, printed as they come, and kept as data."""
+
+    def __init__(self) -> None:
+        self.tables: list[dict[str, Any]] = []
+        self.bars: list[dict[str, Any]] = []
+
+    def table(self, key: str, title: str, peers: list[str]) -> Table:
+        table = Table(title, peers)
+        self.tables.append({"key": key, "title": title, "unit": "µs", **table.data})
+        return table
+
+    def bar(self, what: str, found: float, sign: str, bar: float, unit: str = "×") -> None:
+        """That `found` is to be `sign` (">=", ">", "<") than `bar`."""
+        met = {">=": operator.ge, ">": operator.gt, "<": operator.lt}[sign](found, bar)
+        self.bars.append(
+            {"what": what, "found": found, "sign": sign, "bar": bar, "unit": unit, "met": met}
+        )
+
+    def ahead(self, table: Table, what: str, each: list[str], means: dict[str, float]) -> None:
+        """That cronkit is ahead of the peers `each` in every row of `table`, and how far in the
+        geometric mean."""
+        for peer in each:
+            if ratios := table.ratios(peer):
+                self.bar(f"{what}: ahead of {peer} in each row", min(ratios), ">", 1)
+        for peer, bar in means.items():
+            if ratios := table.ratios(peer):
+                mean = statistics.geometric_mean(ratios)
+                self.bar(f"{what}: {peer}, geometric mean", mean, ">=", bar)
+
+    def print_bars(self) -> None:
+        if not self.bars:
+            return
+        print("\n### What is asked\n\n| | found | asked | |\n| --- | ---: | ---: | --- |")
+        for bar in self.bars:
+            number = f"{bar['found']:,.{1 if bar['found'] >= 10 else 2}f}{bar['unit']}"
+            met = "met" if bar["met"] else "**missed**"
+            print(
+                f"| {bar['what']} | {number} | {bar['sign']} {bar['bar']:g}{bar['unit']} | {met} |"
+            )
+
+
 class Table:
     """Rows of cronkit's time and of the peers' ratios, and their geometric means."""
 
-    def __init__(self, title: str, peers: list[str], unit: str) -> None:
-        self._ratios: dict[str, list[float]] = {peer: [] for peer in peers}
+    def __init__(self, title: str, peers: list[str]) -> None:
+        self._peers = peers
+        self.data: dict[str, Any] = {"peers": peers, "rows": [], "means": {}}
         print(f"\n### {title}\n")
-        print(f"| | cronkit, {unit} | " + " | ".join(peers) + " |")
+        print("| | cronkit, µs | " + " | ".join(peers) + (" |" if peers else ""))
         print("| --- |" + " ---: |" * (len(peers) + 1))
 
-    def row(self, name: str, times: list[float | None], per: list[int] | None = None) -> None:
+    def row(self, name: str, times: list[float | None], per: list[int] | None = None) -> float:
+        """Print a row: the seconds that cronkit and the peers took, `per` so many answers. Returns
+        cronkit's microseconds for one."""
         per = per or [1] * len(times)
         each = [None if t is None else t / n * 1e6 for t, n in zip(times, per, strict=True)]
         ours = each[0]
         assert ours is not None
-        cells = []
-        for found, peer in zip(each[1:], self._ratios, strict=True):
-            if found is None:
-                cells.append("—")
-                continue
-            self._ratios[peer].append(found / ours)
-            cells.append(ratio(found / ours))
-        print(f"| {name} | {ours:.2f} | " + " | ".join(cells) + " |", flush=True)
+        found = [None if peer is None else peer / ours for peer in each[1:]]
+        ratios = dict(zip(self._peers, found, strict=True))
+        self.data["rows"].append({"name": name, "cronkit": ours, "ratios": ratios})
+        cells = ["—" if r is None else ratio(r) for r in ratios.values()]
+        print(f"| {name} | " + " | ".join([f"{ours:.2f}", *cells]) + " |", flush=True)
+        return ours
+
+    def ratios(self, peer: str) -> list[float]:
+        """How many times cronkit's time `peer` took, in the rows that it has an answer for."""
+        rows = (row["ratios"].get(peer) for row in self.data["rows"])
+        return [found for found in rows if found is not None]
 
     def end(self) -> None:
-        means = [
-            ratio(statistics.geometric_mean(found)) if found else "—"
-            for found in self._ratios.values()
-        ]
-        print("| **geometric mean** | | " + " | ".join(means) + " |", flush=True)
+        for peer in self._peers:
+            if found := self.ratios(peer):
+                self.data["means"][peer] = statistics.geometric_mean(found)
+        means = self.data["means"]
+        cells = [ratio(means[peer]) if peer in means else "—" for peer in self._peers]
+        print("| **geometric mean** | | " + " | ".join(cells) + " |", flush=True)
 
 
 def ratio(value: float) -> str:
@@ -302,21 +382,24 @@ def able(make: Callable[[], Ask]) -> Ask | None:
 # The questions
 
 
-def next_after(ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> None:
+def next_after(report: Report, ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> None:
     """Parsed once, then asked about two hundred instants of four years."""
     chosen = random.Random(1)
     afters = [START + timedelta(seconds=chosen.randrange(4 * 365 * 86_400)) for _ in range(200)]
-    table = Table(f"The next slot after an instant, parsed once ({zone.key})", names(peers), "µs")
+    title = f"The next slot after an instant, parsed once ({zone.key})"
+    table = report.table("next", title, names(peers))
     for name, cron in SHAPES.items():
         asks = [
             able(lambda one=one, cron=cron: one.nexts(cron, zone, afters)) for one in (ours, *peers)
         ]
         table.row(name, medians(asks, rounds), [len(afters)] * len(asks))
     table.end()
+    report.ahead(table, "next", ["croniter", "cronsim"], {"croniter": 15, "cronsim": 5})
+    report.ahead(table, "next", [], {"croniter-rs": 1 / 3})
 
 
-def parse_and_next(ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> None:
-    table = Table(f"Parse, and the first slot ({zone.key})", names(peers), "µs")
+def parse_and_next(report: Report, ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> None:
+    table = report.table("parse", f"Parse, and the first slot ({zone.key})", names(peers))
     after = START + timedelta(days=100, seconds=12_345)
     for name, cron in SHAPES.items():
         asks = [
@@ -325,36 +408,59 @@ def parse_and_next(ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> N
         ]
         table.row(name, medians(asks, rounds))
     table.end()
+    report.ahead(table, "parse", ["croniter", "cronsim"], {"croniter": 4})
 
 
-def never(ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> None:
-    table = Table(
-        f"Parse, and find out that 30 February never comes ({zone.key})", names(peers), "µs"
-    )
+def never(report: Report, ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> None:
+    title = f"Never, or hardly ever: parse, and the first slot if there is one ({zone.key})"
+    table = report.table("never", title, names(peers))
+    took = {}
+    for name, cron in {"daily": SHAPES["daily"], **RARE}.items():
+        asks = [
+            able(lambda one=one, cron=cron: ending(one.parse_and_next(cron, zone, START)))
+            for one in (ours, *peers)
+        ]
+        took[name] = table.row(name, medians(asks, rounds))
+    both = "29 February that is a Monday"
+    schedule = ours.parsed(RARE["29 February or a Monday of February"], zone, days="both")
     asks = [
-        able(lambda one=one: ending(one.parse_and_next(NEVER, zone, START)))
-        for one in (ours, *peers)
+        *(ours.nexts(cron, zone, [START]) for cron in (SHAPES["daily"], RARE["31 February"])),
+        lambda: schedule.next_after(START),
     ]
-    table.row("never", medians(asks, rounds))
+    title = f"Never, or hardly ever: parsed once ({zone.key})"
+    table = report.table("never-parsed", title, [])
+    for name, time_of in zip(("daily", "31 February", both), medians(asks, rounds), strict=True):
+        took[f"{name}, parsed once"] = table.row(name, [time_of])
+    for name in RARE:
+        report.bar(f"{name}: times a daily one", took[name] / took["daily"], "<", 10)
+    for name in ("31 February, parsed once", f"{both}, parsed once"):
+        daily = took["daily, parsed once"]
+        report.bar(f"{name}: times a daily one", took[name] / daily, "<", 10)
 
 
-def iterate(ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> None:
+def iterate(report: Report, ours: Cronkit, peers: list, zone: ZoneInfo, rounds: int) -> None:
     """Up to 10,000 slots one after the other; fewer where a peer is slow or gives up."""
-    table = Table(f"Each of 10,000 slots in a row ({zone.key})", names(peers), "µs")
+    table = report.table("iterate", f"Each of 10,000 slots in a row ({zone.key})", names(peers))
     for name, cron in SHAPES.items():
-        asks: list[Ask | None] = []
-        counts: list[int] = []
-        for one in (ours, *peers):
-            count = reach(lambda one=one, cron=cron: one.steps(cron, zone, START))
-            counts.append(max(count, 1))
-            if not count:
-                asks.append(None)
-                continue
-            asks.append(
-                lambda one=one, cron=cron, n=count: deplete(one.steps(cron, zone, START), n)
-            )
-        table.row(name, medians(asks, rounds), counts)
+        in_a_row(
+            table,
+            name,
+            [lambda one=one, cron=cron: one.steps(cron, zone, START) for one in (ours, *peers)],
+            rounds,
+        )
     table.end()
+    report.ahead(table, "iterate", [], {"croniter": 5, "cronsim": 5})
+
+
+def in_a_row(
+    table: Table, name: str, starts: list[Callable[[], Iterator[object]]], rounds: int
+) -> None:
+    counts = [reach(start) for start in starts]
+    asks: list[Ask | None] = [
+        (lambda start=start, n=count: deplete(start(), n)) if count else None
+        for start, count in zip(starts, counts, strict=True)
+    ]
+    table.row(name, medians(asks, rounds), [max(count, 1) for count in counts])
 
 
 def reach(steps: Callable[[], Iterator[object]]) -> int:
@@ -375,12 +481,11 @@ def deplete(steps: Iterator[object], n: int) -> None:
         pass
 
 
-def rules(zone: ZoneInfo, rounds: int) -> None:
-    both = [CronkitRules(), Dateutil()]
+def rules(report: Report, zone: ZoneInfo, rounds: int) -> None:
+    ours, dateutil = both = [CronkitRules(), Dateutil()]
     start = datetime(2020, 1, 1, tzinfo=UTC)
-    table = Table(
-        f"RRULE: the next slot, parsed once, a year after DTSTART ({zone.key})", ["dateutil"], "µs"
-    )
+    title = f"RRULE: the next slot, parsed once, a year after DTSTART ({zone.key})"
+    table = report.table("rrule-next", title, ["dateutil"])
     chosen = random.Random(2)
     afters = [start + timedelta(seconds=chosen.randrange(365 * 86_400)) for _ in range(20)]
     for name, rule in RULES.items():
@@ -389,7 +494,9 @@ def rules(zone: ZoneInfo, rounds: int) -> None:
         ]
         table.row(name, medians(asks, rounds), [len(afters)] * 2)
     table.end()
-    table = Table(f"RRULE: parse, and the first slot six years on ({zone.key})", ["dateutil"], "µs")
+
+    title = f"RRULE: parse, and the first slot six years on ({zone.key})"
+    table = report.table("rrule-parse", title, ["dateutil"])
     for name, rule in RULES.items():
         asks = [
             able(lambda one=one, rule=rule: one.parse_and_next(rule, zone, start, START))
@@ -397,6 +504,61 @@ def rules(zone: ZoneInfo, rounds: int) -> None:
         ]
         table.row(name, medians(asks, rounds))
     table.end()
+
+    distant_rules(report, ours, dateutil, zone, rounds)
+
+    title = f"RRULE: each of 10,000 slots in a row ({zone.key})"
+    table = report.table("rrule-iterate", title, ["dateutil"])
+    for name, rule in RULES.items():
+        in_a_row(
+            table,
+            name,
+            [lambda one=one, rule=rule: one.steps(rule, zone, start) for one in both],
+            rounds,
+        )
+    table.end()
+    report.ahead(table, "RRULE, iterate", [], {"dateutil": 5})
+
+
+def distant_rules(
+    report: Report, ours: CronkitRules, dateutil: Dateutil, zone: ZoneInfo, rounds: int
+) -> None:
+    """DTSTART fifteen years before the instant, and one day: the same cost. dateutil is asked over
+    fewer days where it would not end, so its ratio is the least that it can be."""
+    title = f"RRULE: the next slot, DTSTART fifteen years before ({zone.key})"
+    table = report.table("rrule-distance", title, ["cronkit, one day", "dateutil"])
+    # at noon, and not at midnight, so that each rule has the same way to go to its next slot
+    afters = [START + timedelta(days=n, hours=12) for n in range(20)]
+    for rule, days in DISTANT.items():
+        far, near = (START - timedelta(days=n) for n in (FIFTEEN_YEARS, 1))
+        walk = START - timedelta(days=days)
+        asks = [
+            ours.nexts(rule, zone, far, afters),
+            ours.nexts(rule, zone, near, afters),
+            able(lambda rule=rule, walk=walk: dateutil.nexts(rule, zone, walk, afters[:1])),
+        ]
+        times = medians(asks, rounds)
+        name = rule if days == FIFTEEN_YEARS else f"{rule} (dateutil: {days} days)"
+        table.row(name, times, [len(afters), len(afters), 1])
+        one_day = table.data["rows"][-1]["ratios"]["cronkit, one day"]
+        report.bar(f"{rule}: fifteen years, times one day", 1 / one_day, "<", 2)
+        if rule == "FREQ=MINUTELY":
+            walked = table.data["rows"][-1]["ratios"]["dateutil"]
+            report.bar(f"{rule}: dateutil over {days} days", walked, ">=", 1000)
+
+
+def import_time(report: Report) -> None:
+    """`import cronkit_core` beyond a bare interpreter, in processes that take turns."""
+    commands = ("pass", "import cronkit_core")
+    times: dict[str, list[float]] = {command: [] for command in commands}
+    for _ in range(IMPORTS):
+        for command in commands:
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", command], check=True)
+            times[command].append(time.perf_counter() - began)
+    bare, imported = (statistics.median(times[command]) * 1e3 for command in commands)
+    print(f"\n`import cronkit_core` takes {imported - bare:.0f} ms ({bare:.0f} ms without it).")
+    report.bar("import cronkit_core", imported - bare, "<", 60, " ms")
 
 
 def names(peers: list) -> list[str]:
@@ -424,8 +586,11 @@ def main() -> int:
     parser.add_argument("--zone", default="Europe/Berlin")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--only", choices=["next", "parse", "never", "iterate", "rrule"], help="one of the tables"
+        "--only",
+        choices=["next", "parse", "never", "iterate", "rrule", "import"],
+        help="one of the tables",
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     options = parser.parse_args()
     if not options.here:
         return in_throwaway_environment(sys.argv[1:])
@@ -443,17 +608,30 @@ def main() -> int:
             installed.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    print(f"Python {sys.version.split()[0]}, " + ", ".join(installed))
+    versions = [f"Python {sys.version.split()[0]}", *installed]
+    print(", ".join(versions))
 
+    report = Report()
     tables = {"next": next_after, "parse": parse_and_next, "never": never, "iterate": iterate}
     for name, table in tables.items():
         if options.only in (None, name):
-            table(Cronkit(), peers, zone, rounds)
+            table(report, Cronkit(), peers, zone, rounds)
     if options.only in (None, "rrule"):
         try:
-            rules(zone, rounds)
+            rules(report, zone, rounds)
         except ImportError as missing:
             print(f"(no RRULE tables: {missing})", file=sys.stderr)
+    if options.only in (None, "import"):
+        import_time(report)
+    report.print_bars()
+    if options.json is not None:
+        figures = {
+            "versions": versions,
+            "zone": zone.key,
+            "tables": report.tables,
+            "bars": report.bars,
+        }
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
 

@@ -2,8 +2,8 @@
 
     python examples/bot.py [reminders.db]
 
-The chat is the terminal. "remind 0 9 * * MON-FRI | stand-up", "remind 20s | tea", "list", "forget 1",
-"quit". A real bot has its client's event loop in place of `chat`; the rest stays.
+The chat is the terminal: "remind 0 9 * * MON-FRI | stand-up", "remind 20s | tea", "list",
+"forget 1", "quit". A real bot has its client's event loop in place of `chat`; the rest stays.
 """
 
 import asyncio
@@ -37,9 +37,8 @@ async def answer(line):
             )
         except InvalidSchedule as error:  # it says what is wrong, where, and what would be right
             return say(str(error))
-        say(
-            f"reminder {name}: {task.schedule.describe()}, the next at {task.next_run_at:%d %b %H:%M} UTC"
-        )
+        first = f"{task.next_run_at:%d %b %H:%M} UTC"
+        say(f"reminder {name}: {task.schedule.describe()}, the next at {first}")
         for warning in lint(task.schedule, after=scheduler.clock.now()):
             say(f"do you mean that? {warning.message}")
     elif command == "list":

@@ -12,9 +12,6 @@ pytest.register_assert_rewrite("cronkit_core.testing")
 
 SOAK = int(os.environ.get("CRONKIT_SOAK", "0"))
 
-# The simulation has recipes of its own: it does not agree with itself on every seed yet.
-collect_ignore = [] if "CRONKIT_SIMULATE" in os.environ else ["simulation"]
-
 settings.register_profile(
     "quick",
     max_examples=60,

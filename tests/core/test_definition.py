@@ -173,7 +173,7 @@ BAD_NAMES = [
     (None, "task name must be a string, not None"),
     (5, "task name must be a string, not 5"),
     (b"a", "task name must be a string, not a bytes"),
-    ("a" * 1001, f"task name '{'a' * 40}'... has 1001 characters: at most 1000"),
+    ("a" * 1001, f"task name '{'a' * 40}'... has 1001 bytes in UTF-8: at most 1000"),
     ("a\0", "task name holds a NUL character, which not every storage can keep"),
     ("\ud800", f"task name {SURROGATE} 0: not valid Unicode"),
 ]

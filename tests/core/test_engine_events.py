@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from core_kit import Gate, Notes, World, at, dies
+from core_kit import Gate, Notes, World, at, dies, story
 
 from cronkit_core import (
     Event,
@@ -19,6 +19,7 @@ from cronkit_core import (
     RunSucceeded,
     SlotsMissed,
     SlotsSkipped,
+    TaskAdded,
     TaskDisabled,
     TaskUpdated,
 )
@@ -199,6 +200,17 @@ async def test_an_update_that_pauses(world: World) -> None:
     await scheduler.update_task("t", enabled=False)
     await scheduler.update_task("t", enabled=True, timeout=5)
     assert kinds(events) == ["TaskAdded", "TaskDisabled", "TaskUpdated", "TaskEnabled"]
+
+
+async def test_tasks_that_are_added_together_are_told_of_in_their_order(light_world: World) -> None:
+    scheduler = await light_world.scheduler()
+    added: list[TaskAdded] = []
+    scheduler.on(TaskAdded, added.append)
+    names = [f"t{i * 7 % 20}" for i in range(20)]
+    await scheduler.add_tasks(
+        {"name": name, "handler": nothing, "schedule": MINUTE} for name in names
+    )
+    assert [event.task_name for event in added] == names
 
 
 # --- callbacks -------------------------------------------------------------------------------
@@ -482,6 +494,41 @@ async def test_metrics(light_world: World, monkeypatch) -> None:
         ("cronkit.runs", 1, {**slow, "cronkit.status": "success"}),
         ("cronkit.duration", 70, slow),
     ]
+
+
+class Raises:
+    """Somebody's own telemetry, with a mistake in it."""
+
+    def __init__(self, name) -> None:
+        self.name = name
+
+    def add(self, *args, **options):
+        raise ZeroDivisionError(self.name)
+
+    record = start_as_current_span = add
+
+
+async def test_telemetry_that_raises_hurts_nobody(light_world: World, monkeypatch, caplog) -> None:
+    meters = Meters()
+    meters.create_counter = meters.create_histogram = lambda name, *args: Raises(name)
+    telemetry = Telemetry(Tracers(), meters)
+    monkeypatch.setattr("cronkit_core.scheduler.make_telemetry", lambda: telemetry)
+    scheduler = await light_world.scheduler()
+    await scheduler.add_task("t", nothing, MINUTE)
+    await light_world.until(130)
+    assert await story(scheduler, "t") == [(60, 1, "success", None), (120, 1, "success", None)]
+    assert "a metric could not be reported" in caplog.text
+    monkeypatch.setattr(Tracers, "get_tracer", lambda *args, **options: Raises("tracer"))
+    telemetry = Telemetry(Tracers(), Meters())
+    await scheduler.stop()
+    scheduler.start()
+    await light_world.until(250)
+    assert (await story(scheduler, "t"))[2:] == [
+        (180, 1, "error", "exception"),
+        (240, 1, "error", "exception"),
+    ]
+    assert "run 3 of 't' could not be executed" in caplog.text
+    assert not scheduler.engine.executions.all
 
 
 async def test_a_lost_run_is_counted(light_world: World, monkeypatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 from core_kit import (
@@ -24,6 +25,7 @@ from core_kit import (
 
 from cronkit_core import Event, LeaseLost, RunLost, StorageError
 from cronkit_core.schedules.base import Schedule
+from cronkit_core.storage.base import TaskWrite
 
 MINUTE = {"interval": 60}
 RETRY = {"max_retries": 3, "base": 1, "jitter": 0}
@@ -183,6 +185,40 @@ async def test_a_claim_whose_answer_is_lost(world: World, busy: bool, caplog) ->
     gate.open.set()
 
 
+async def test_runs_are_adopted_in_the_order_of_their_claims(light_world: World) -> None:
+    """Storages list them in an order of their own."""
+
+    class Reverses(Fails):
+        def __getattr__(self, name):
+            if name != "renew":
+                return super().__getattr__(name)
+
+            async def renew(*args):
+                return sorted(await self.storage.renew(*args), key=lambda run: -run.id)
+
+            return renew
+
+    faults = []
+
+    def wrap(storage):
+        faults.append(Reverses(storage, "claim", after=True))
+        return faults[0]
+
+    scheduler = await light_world.scheduler(wrap)
+    begun = []
+
+    async def notes(run):
+        begun.append(run.id)
+
+    for name in ("a", "b", "c"):
+        await scheduler.add_task(name, notes, {"interval": 60}, max_runs=1)
+    await light_world.until(60)
+    faults[0].broken.clear()
+    await light_world.until(61)
+    assert len(begun) == 3
+    assert begun == sorted(begun)
+
+
 async def test_an_adopted_run_whose_task_is_gone(world: World) -> None:
     faults = []
 
@@ -246,6 +282,25 @@ async def test_an_end_that_cannot_be_recorded_lets_the_others_by(light_world: Wo
     for name in ("a", "b", "y", "z"):
         assert await story(scheduler, name) == [(60, 1, "success", None)]
     assert await story(scheduler, "poison") == [(60, 1, "running", None)]
+
+
+async def test_runs_that_end_while_others_cannot_be_recorded(world: World) -> None:
+    faults = []
+
+    def wrap(storage):
+        faults.append(Fails(storage, "finish"))
+        return faults[0]
+
+    scheduler = await world.scheduler(wrap)
+    await scheduler.add_task("first", nothing, MINUTE, max_runs=1)
+    await scheduler.add_task("second", nothing, {"interval": 61}, max_runs=1)
+    async with asyncio.timeout(60):
+        await world.until(62)
+    assert await story(scheduler, "second") == [(61, 1, "running", None)]
+    faults[0].broken.clear()
+    await world.until(75)
+    for name, slot in (("first", 60), ("second", 61)):
+        assert await story(scheduler, name) == [(slot, 1, "success", None)]
 
 
 # --- the storage hangs -----------------------------------------------------------------------
@@ -613,6 +668,26 @@ class Hears(Through):
 
     def subscribe(self, changed):
         self.changed = changed
+
+
+async def test_a_pending_run_says_why_its_task_is_broken(world: World, caplog) -> None:
+    """Its task is found broken in the claim that the run would have started in."""
+    scheduler = await world.scheduler()
+
+    async def fails(run):
+        raise ValueError("once")
+
+    await scheduler.add_task("t", fails, MINUTE, retry={**RETRY, "base": 30})
+    await world.until(60)
+    record = (await scheduler.get_task("t")).record
+    write = TaskWrite(replace(record, policies='{"timeout": "soon"}'))
+    assert await scheduler.storage.save_tasks([write], at(61)) == []
+    await world.until(120)
+    retry = (await scheduler.runs("t"))[0]
+    assert (retry.attempt, retry.status, retry.reason) == (2, "error", "broken")
+    assert retry.error_message.startswith("the task is broken: InvalidTask: bad timeout 'soon'")
+    assert (await scheduler.get_task("t")).broken in retry.error_message
+    assert caplog.text.count("task 't' is broken: ") == 1
 
 
 async def test_a_hint_of_the_storage_wakes_the_loop(light_world: World) -> None:

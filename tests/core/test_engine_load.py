@@ -69,6 +69,7 @@ class Counts(Through):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # it works all the time: beside others, that takes a while
 async def test_a_hundred_thousand_due_at_once_in_bounded_memory(light_world: World) -> None:
     counts: list[Counts] = []
 
@@ -167,12 +168,22 @@ async def test_two_schedulers_share_a_burst(world: World) -> None:
     one = await world.scheduler(batch=50, max_concurrency=50)
     two = await world.scheduler(batch=50, max_concurrency=50)
     seen: list[tuple[str, object]] = []
+    both: set[object] = set()
+    both_work = asyncio.Event()
 
-    async def handler(run):
-        seen.append((run.task.name, run.slot))
+    def handler_of(scheduler):
+        async def handler(run):
+            seen.append((run.task.name, run.slot))
+            # Whoever is faster has no room for more until the other one has some, too.
+            both.add(scheduler)
+            if len(both) == 2:
+                both_work.set()
+            await both_work.wait()
+
+        return handler
 
     for scheduler in (one, two):
-        scheduler.register_handler("h", handler)
+        scheduler.register_handler("h", handler_of(scheduler))
     await one.add_tasks(wishes(500, "h"))
     world.clock.advance(60)
     one.wake()

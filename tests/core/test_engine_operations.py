@@ -15,12 +15,14 @@ from cronkit_core import (
     InvalidTask,
     NaiveDatetime,
     RunNotFound,
+    RunStarted,
     Scheduler,
     TaskActive,
     TaskNotFound,
     TaskQuery,
     parse_schedule,
 )
+from cronkit_core.outcome import cancelled
 
 MINUTE = {"interval": 60}
 NEVER = "0 0 1 1 *"
@@ -112,6 +114,30 @@ async def test_declared_tasks_are_added_when_it_opens(world: World) -> None:
     async with scheduler:
         await world.until(600)
     assert seen == [at(300), at(600)]
+
+
+async def test_what_is_refused_replaces_no_handler(world: World) -> None:
+    scheduler = await world.scheduler()
+    notes = Notes(world.clock)
+    await scheduler.add_task("t", notes, MINUTE)
+    with pytest.raises(InvalidTask):
+        await scheduler.add_task("t", nothing, MINUTE, timeout=-1)
+    with pytest.raises(InvalidTask):
+        await scheduler.add_tasks(
+            [
+                {"name": "t", "handler": nothing, "schedule": MINUTE},
+                {"name": "u", "handler": nothing, "schedule": MINUTE, "priority": 101},
+            ]
+        )
+    with pytest.raises(InvalidTask):
+        await scheduler.update_task("t", handler=nothing, timeout=-1)
+    with pytest.raises(TaskNotFound):
+        await scheduler.update_task("v", handler=nothing)
+    with pytest.raises(InvalidTask, match="a task is a dict of the arguments of add_task, not 5"):
+        await scheduler.add_tasks([5])
+    assert set(scheduler.handlers) == {"t"}
+    await world.until(60)
+    assert notes.slots == [60]
 
 
 async def test_an_update_takes_effect_on_the_next_slot(world: World) -> None:
@@ -438,6 +464,22 @@ async def test_cancel_a_pending_run(world: World) -> None:
     ]
 
 
+async def test_cancel_of_a_run_before_its_first_step(light_world: World, caplog) -> None:
+    scheduler = await light_world.scheduler()
+
+    def cancel_soon(event):
+        stop = (event.run.id, cancelled("somebody"))
+        asyncio.get_running_loop().call_soon(scheduler.engine.executions.cancel, *stop)
+
+    scheduler.on(RunStarted, cancel_soon)
+    notes = Notes(light_world.clock)
+    await scheduler.add_task("t", notes, {"interval": 60})
+    await light_world.until(60)
+    assert notes.runs == []
+    assert await story(scheduler, "t") == [(60, 1, "error", "cancelled")]
+    assert "ignores its cancellation" not in caplog.text
+
+
 async def test_cancel_of_what_runs_lets_what_waits_go_on(world: World) -> None:
     scheduler = await world.scheduler()
     gate = Gate()
@@ -669,7 +711,7 @@ async def test_preview_refuses_what_makes_no_sense(light_world: World) -> None:
     scheduler = light_world.idle_scheduler()
     with pytest.raises(InvalidTask, match="needs the name of a task, or a schedule"):
         await scheduler.preview()
-    with pytest.raises(InvalidTask, match="bad n 0: 1 to 10000"):
+    with pytest.raises(InvalidTask, match="bad n 0: a whole number from 1 to 10000"):
         await scheduler.preview(schedule=MINUTE, n=0)
     with pytest.raises(InvalidSchedule):
         await scheduler.preview(schedule="nonsense")
@@ -742,8 +784,8 @@ async def test_explain(world: World) -> None:
     await world.settle()
     assert await why(20) == (
         "missed",
-        "it was missed: nobody was running it in time "
-        "(29 slots, 2027-01-01 00:11:00 UTC to 2027-01-01 00:39:00 UTC)",
+        "it was missed: nobody was running, or had room for it, "
+        "from 2027-01-01 00:11:00 UTC to 2027-01-01 00:40:00 UTC (29 slots)",
     )
     await scheduler.update_task("t", end_at=at(3000), max_runs=8)
     await world.until(2470)
@@ -769,6 +811,53 @@ async def test_explain_after_edits_and_prunes(world: World) -> None:
     await pruning.stop()
     found = await scheduler.explain("t", at(1500))
     assert (found.fate, found.text) == (Fate.UNKNOWN, "its record has been pruned")
+
+
+async def test_explain_of_a_disabled_task(world: World) -> None:
+    scheduler = await world.scheduler()
+    await scheduler.add_task("t", nothing, MINUTE)
+    await world.until(61)
+    world.clock.advance(60)  # the slot at 120 is due, and is not claimed any more
+    await scheduler.disable_task("t", note="maintenance", by="ana")
+    await world.until(200)
+
+    async def why(seconds: float) -> tuple[str, str]:
+        found = await scheduler.explain("t", at(seconds))
+        return found.fate.value, found.text
+
+    disabled = "the task is disabled since 2027-01-01 00:02:01 UTC by ana: maintenance"
+    assert await why(60) == ("ran", "it ran, run 1, and ended well")
+    assert await why(120) == ("skipped", disabled)
+    assert await why(180) == ("skipped", disabled)
+    assert await why(240) == ("future", f"the slot is in the future, and {disabled}")
+
+
+async def test_explain_of_a_slot_that_the_schedule_no_longer_names(world: World) -> None:
+    scheduler = await world.scheduler()
+    gate = Gate()
+    await scheduler.add_task("t", gate, MINUTE)
+    await world.until(130)
+    gate.open.set()
+    await world.settle()
+    await scheduler.update_task("t", schedule={"interval": 3600})
+    assert (await scheduler.explain("t", at(120))).text == (
+        "it was skipped, since run 1 was active"
+    )
+    assert (await scheduler.explain("t", at(90))).text.endswith(
+        "; until 2027-01-01 00:02:10 UTC the schedule may have been another one"
+    )
+    assert "another one" not in (await scheduler.explain("t", at(150))).text
+
+
+async def test_explain_of_a_schedule_that_is_over(world: World) -> None:
+    """What ran before its end, and was pruned, was not kept from running by the end."""
+    scheduler = await world.scheduler(prune_every=20)
+    await scheduler.add_task("t", nothing, MINUTE, max_runs=3, keep_runs=1)
+    await world.until(300)
+    assert (await scheduler.explain("t", at(60))).text == "its record has been pruned"
+    assert (await scheduler.explain("t", at(180))).fate is Fate.RAN
+    assert (await scheduler.explain("t", at(240))).text == "the schedule of the task is over"
+    assert (await scheduler.explain("t", at(2400))).text == "the schedule of the task is over"
 
 
 async def test_explain_of_a_broken_task(world: World) -> None:
@@ -810,7 +899,7 @@ async def test_status(world: World) -> None:
     assert status.running
     assert status.last_tick == at(600)
     assert (status.tasks, status.executing, status.running_runs) == (2, 1, 1)
-    assert status.pending_runs == 2  # one waits in the queue, one is a retry
+    assert (status.pending_runs, status.queued_runs, status.pending_retries) == (2, 1, 1)
     assert (status.lateness_p50, status.lateness_p99, status.stuck_threads) == (0, 0, 0)
     gate.open.set()
     await scheduler.stop()

@@ -619,12 +619,15 @@ async def test_without_room_overlap_is_decided_all_the_same(world: World, limit)
 
 
 async def test_a_group_without_a_limit_has_none(world: World) -> None:
-    scheduler = await world.scheduler(groups={"other": 1})
+    scheduler = await world.scheduler(groups={"other": 1}, max_concurrency=8)
     gate = Gate()
-    for i in range(5):
-        await scheduler.add_task(f"t{i}", gate, MINUTE, group="api")
+    for i in range(8):
+        schedule = MINUTE if i < 5 else {"interval": 90}
+        await scheduler.add_task(f"t{i}", gate, schedule, group="api")
     await world.until(60)
     assert len(gate.seen) == 5
+    await world.until(90)
+    assert len(gate.seen) == 8  # whatever of it is running already
     gate.open.set()
 
 
@@ -706,11 +709,17 @@ async def test_an_active_run_is_not_pruned(world: World) -> None:
     ("options", "message"),
     [
         ({"max_concurency": 5}, "unknown option of the scheduler 'max_concurency': did you mean"),
-        ({"max_concurrency": 0}, "bad max_concurrency 0: a number above 0"),
+        ({"max_concurrency": 0}, "bad max_concurrency 0: a whole number from 1 to 1000000000"),
         ({"max_concurrency": 1.5}, "bad max_concurrency 1.5: a whole number"),
-        ({"lease": float("inf")}, "bad lease inf: a number above 0"),
-        ({"poll": float("nan")}, "bad poll nan: a number above 0"),
-        ({"threads": True}, "bad threads True: a number above 0"),
+        ({"lease": float("inf")}, r"bad lease inf: a number from 0 to .* seconds \(10 years\)"),
+        ({"lease": 1e300}, r"bad lease 1e\+300: a number from 0 to"),
+        ({"poll": float("nan")}, "bad poll nan: a number from 0 to"),
+        ({"poll": 0}, "bad poll 0: more than 0 seconds"),
+        ({"threads": True}, "bad threads True: a whole number"),
+        ({"batch": 10**30}, "bad batch a number of 19 digits or more: a whole number"),
+        ({"keep_for": 1e300}, r"bad keep_for 1e\+300: a number from 0 to"),
+        ({"shutdown_grace": float("nan")}, "bad shutdown_grace nan: a number from 0 to"),
+        ({"shutdown_grace": "10"}, "bad shutdown_grace '10': a number from 0 to"),
         ({"groups": ["a"]}, r"bad groups \['a'\]: a dict of limits"),
         ({"groups": {"a": 0}}, "bad limit 0 of group 'a': 1 or more"),
         ({"groups": {"": 1}}, "group is empty"),

@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 import pytest
-from core_kit import Fails, Gate, Hangs, IgnoresCancel, Notes, World, at, story
+from core_kit import Fails, Gate, Hangs, IgnoresCancel, Notes, Through, World, at, story
 
 from cronkit_core import Scheduler
 from cronkit_core.testing.virtual import VirtualClock, run_until
@@ -126,7 +126,7 @@ async def test_a_stop_with_no_grace(world: World) -> None:
 
 
 async def test_a_second_stop_cuts_the_grace_short(light_world: World) -> None:
-    scheduler = await light_world.scheduler(shutdown_grace=1e9)
+    scheduler = await light_world.scheduler(shutdown_grace=1e8)
     light_world.clock.wind_up = lambda over, idle: None  # so that the grace is not over at once
     gate = Gate()
     await scheduler.add_task("t", gate, MINUTE)
@@ -176,6 +176,32 @@ async def test_a_claim_that_was_under_way_is_not_lost(world: World) -> None:
     await stopping
     await scheduler.open()
     assert await story(scheduler, "t") == [(60, 1, "success", None)]
+
+
+async def test_a_claim_that_waited_for_its_turn_is_not_made_after_a_stop(world: World) -> None:
+    hangs = []
+
+    def wrap(storage):
+        hangs.append(Hangs(storage, "finish"))
+        return hangs[0]
+
+    scheduler = await world.scheduler(wrap, shutdown_grace=30)
+    await scheduler.add_task("first", nothing, MINUTE, max_runs=1)
+    await scheduler.add_task("next", nothing, {"interval": 90})
+    world.clock.advance(60)
+    scheduler.wake()
+    await hangs[0].reached.wait()  # the end of the first run is being recorded
+    world.clock.advance(30)
+    scheduler.wake()
+    while scheduler.engine.last_tick != at(90):
+        await asyncio.sleep(0)
+    stopping = asyncio.create_task(scheduler.stop())
+    await asyncio.sleep(0)
+    hangs[0].go_on.set()
+    await stopping
+    await scheduler.open()
+    assert await story(scheduler, "first") == [(60, 1, "success", None)]
+    assert await story(scheduler, "next") == []
 
 
 async def test_ends_that_cannot_be_recorded_count_as_lost(world: World, caplog) -> None:
@@ -373,6 +399,36 @@ async def test_time_stands_still_without_a_stop(light_world: World) -> None:
     for _ in range(200):
         await asyncio.sleep(0)
     assert await scheduler.runs() == []
+
+
+async def test_settling_raises_what_ended_a_loop(light_world: World) -> None:
+    class Ends(BaseException):
+        """As a test's own time-out, which asyncio keeps in the task that it strikes."""
+
+    class Strikes(Through):
+        async def claim(self, *args, **options):
+            raise Ends
+
+    scheduler = await light_world.scheduler(Strikes)
+    await scheduler.add_task("t", nothing, {"interval": 60})
+    with pytest.raises(Ends):
+        await light_world.until(60)
+    assert not (await scheduler.status()).running
+    assert isinstance(scheduler.failure, Ends)
+
+
+async def test_settling_waits_for_who_takes_many_turns(light_world: World) -> None:
+    done = []
+
+    async def handler(run):
+        for _ in range(200):
+            await asyncio.sleep(0)
+        done.append(run.slot)
+
+    scheduler = await light_world.scheduler()
+    await scheduler.add_task("t", handler, {"interval": 60})
+    await light_world.until(60)
+    assert done == [at(60)]
 
 
 async def test_run_until_needs_a_virtual_clock() -> None:

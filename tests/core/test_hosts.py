@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,16 @@ async def recorded(folder: Path) -> list[tuple[str, Reason | None]]:
     try:
         runs = await storage.runs(RunQuery(limit=1_000))
         return [(run.status.value, run.reason) for run in runs]
+    finally:
+        await storage.close()
+
+
+async def trigger_of(folder: Path, run_id: int) -> str:
+    storage = SQLiteStorage(folder / "jobs.db")
+    await storage.open()
+    try:
+        [run] = await storage.runs(RunQuery(ids=[run_id]))
+        return run.triggered_by.value
     finally:
         await storage.close()
 
@@ -290,7 +301,6 @@ ASGI = """
 
 
 async def test_in_the_lifespan_of_an_asgi_server(tmp_path: Path) -> None:
-    pytest.importorskip("uvicorn")
     app(tmp_path, grace=5, lasts=0.2, more=ASGI)
     options = ("--port", 0, "--log-level", "warning")
     with process("-m", "uvicorn", "app:application", *options, folder=tmp_path) as started:
@@ -301,33 +311,52 @@ async def test_in_the_lifespan_of_an_asgi_server(tmp_path: Path) -> None:
     assert {status for status, _ in await recorded(tmp_path)} == {"success"}
 
 
-@pytest.mark.skipif(find_spec("starlette") is None, reason="starlette is not installed")
-async def test_in_the_lifespan_of_starlette(tmp_path: Path) -> None:
-    app(
-        tmp_path,
-        grace=5,
-        lasts=0,
-        more="""
-            import contextlib
-            from starlette.applications import Starlette
+STARLETTE = """
+    from starlette.applications import Starlette as Application
+    from starlette.responses import PlainTextResponse
 
-            @contextlib.asynccontextmanager
-            async def lifespan(app):
-                async with scheduler:
-                    yield
+    async def trigger(request):
+        return PlainTextResponse(str(await scheduler.trigger_task("tick", force=True)))
+"""
+FASTAPI = """
+    from fastapi import FastAPI as Application
+    from fastapi.responses import JSONResponse
 
-            async def main():
-                app = Starlette(lifespan=lifespan)
-                async with app.router.lifespan_context(app):
-                    await asyncio.sleep(0.3)
+    async def trigger(request):
+        return JSONResponse(await scheduler.trigger_task("tick", force=True))
+"""
+LIFESPAN = """
+    import contextlib
 
-            asyncio.run(main())
-        """,
-    )
-    with process("app.py", folder=tmp_path) as started:
-        code, said = end(started)
-    assert code == 0, said
-    assert "tock" in said
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        async with scheduler:
+            yield
+        print("stopped", flush=True)
+
+    application = Application(lifespan=lifespan)
+    application.add_route("/trigger", trigger)
+"""
+
+
+@pytest.mark.parametrize("framework", [STARLETTE, FASTAPI], ids=["starlette", "fastapi"])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_in_the_lifespan_of_a_framework(tmp_path: Path, framework: str, loop: str) -> None:
+    """Handlers run between requests, a request can trigger one, and a signal ends it all well."""
+    app(tmp_path, grace=20, lasts=0.2, more=framework + LIFESPAN)
+    options = ("--port", 0, "--log-level", "info", "--loop", loop)
+    with process("-m", "uvicorn", "app:application", *options, folder=tmp_path) as started:
+        [*_, address] = wait_for(started, "Uvicorn running on")
+        url = re.search(r"http://[0-9.:]+", address).group()
+        with urllib.request.urlopen(f"{url}/trigger", timeout=SECONDS) as answer:
+            run_id = int(answer.read())
+        wait_for(started, "tock")
+        started.send_signal(signal.SIGTERM)
+        _, said = end(started)
+    assert "Traceback" not in said
+    assert "stopped" in said
+    assert {status for status, _ in await recorded(tmp_path)} == {"success"}
+    assert await trigger_of(tmp_path, run_id) == "manual"
 
 
 BURST = """
@@ -366,9 +395,16 @@ BURST = """
 """
 
 
-@pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
 def test_under_uvloop(tmp_path: Path) -> None:
-    text = textwrap.dedent(BURST) + "\nimport uvloop\nuvloop.run(main())\n"
+    text = textwrap.dedent(BURST) + textwrap.dedent("""
+        import uvloop
+
+        async def under_uvloop():
+            assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
+            await main()
+
+        uvloop.run(under_uvloop())
+    """)
     (tmp_path / "burst.py").write_text(text)
     with process("burst.py", folder=tmp_path) as started:
         code, said = end(started)

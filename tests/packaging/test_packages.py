@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from email import message_from_bytes
 from pathlib import Path
@@ -53,7 +52,7 @@ class Place:
 
 
 @pytest.fixture(scope="module", params=["highest", "lowest-direct"])
-def place(request: pytest.FixtureRequest, dist: Path, tmp_path_factory: object) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, dist: Path, tmp_path_factory: object) -> Place:
     """The wheels with the newest of what they need, and with the oldest that they say will do."""
     folder = tmp_path_factory.mktemp(request.param)  # type: ignore[attr-defined]
     environment = folder / "venv"
@@ -62,7 +61,7 @@ def place(request: pytest.FixtureRequest, dist: Path, tmp_path_factory: object) 
     resolution = ("--resolution", request.param, "--prerelease", "allow")
     install = ("uv", "pip", "install", "--quiet", "--python", python, *resolution)
     run(*install, *sorted(dist.glob("*.whl")), cwd=folder)
-    yield Place(python, folder)
+    return Place(python, folder)
 
 
 def readme_samples() -> list[str]:

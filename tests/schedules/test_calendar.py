@@ -142,6 +142,10 @@ def test_other_choices_for_clock_changes() -> None:
         ("*-*-*/2", "a repetition has a start; write 1/2", "day-of-month"),
         ("daily Europe/Berln", "unknown timezone 'Europe/Berln'", "timezone"),
         ("٣:00", "bad hour", "hour"),
+        ("09:00 cet", "unknown timezone 'cet': did you mean 'CET'", "timezone"),
+        ("09:00 localtime", "bad timezone 'localtime'", "timezone"),
+        ("Mon daily", "bad date 'daily'", "date"),
+        ("Mon Tue..Fri", "bad date 'Tue..Fri'", "date"),
     ],
 )
 def test_what_is_refused(text: str, words: str, where: str) -> None:
@@ -166,6 +170,10 @@ def test_the_zone() -> None:
     assert parse_schedule({"calendar": "daily utc"}, "Europe/Berlin").timezone == "UTC"
     assert parse_schedule({"calendar": "daily"}, "Europe/Berlin").timezone == "Europe/Berlin"
     assert parse_schedule({"calendar": "daily"}).timezone is None
+    for zone in ("CET", "Japan", "GMT", "GMT+0", "UTC", "EST5EDT", "America/New_York", "Etc/GMT-3"):
+        schedule = parse_schedule({"calendar": f"Mon,Wed..Fri  09:00 {zone}"}, "Asia/Tokyo")
+        assert schedule.timezone == zone
+        assert schedule.to_dict() == {"calendar": "Mon,Wed..Fri  09:00", "timezone": zone}
 
 
 @pytest.mark.parametrize(

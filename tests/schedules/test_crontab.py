@@ -1,6 +1,7 @@
 """Crontab files, as crontab(5) of Debian and cronie describe them."""
 
 from datetime import UTC, datetime
+from time import process_time
 
 import pytest
 
@@ -123,3 +124,15 @@ def test_the_zone_decides() -> None:
     assert entry.schedule is not None
     at = datetime(2027, 1, 1, 12, tzinfo=UTC)
     assert entry.schedule.next_after(at) == datetime(2027, 1, 1, 23, tzinfo=UTC)
+
+
+def test_a_long_line_is_read_once() -> None:
+    began = process_time()
+    (entry,) = parse_crontab(f"A=x{' ' * 60_000}y\n'B' = \" z \"\n@Every 90s {'x' * 10_000}")
+    with pytest.raises(InvalidSchedule, match="no command"):
+        parse_crontab("A" * 30_000 + " " * 30_000)
+    with pytest.raises(InvalidSchedule, match="line 1: "):
+        parse_crontab("'" * 60_000)
+    assert process_time() - began < 1  # the square of the length takes 20 s
+    assert entry.env == {"A": f"x{' ' * 60_000}y", "B": " z "}
+    assert entry.schedule == parse_schedule("90s")

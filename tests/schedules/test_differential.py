@@ -292,8 +292,26 @@ def dateutil_errs(text: str) -> bool:
         # that BYSETPOS chooses from; written as week -52 or -53 they are lost.
         or ("BYWEEKNO" in text and re.search("INTERVAL|BYSETPOS|-5[23]", text) is not None)
         # The first week begins with DTSTART to it, so that BYSETPOS chooses among fewer days.
-        or ("FREQ=WEEKLY" in text and "BYSETPOS" in text)
+        or ("FREQ=WEEKLY" in text and "BYSETPOS" in text and not starts_a_week(text))
     )
+
+
+WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+
+
+def starts_a_week(text: str) -> bool:
+    """DTSTART is a day on which the rule's weeks begin."""
+    wkst = re.search("WKST=(..)", text)
+    return dtstart(text).weekday() == (WEEKDAYS.index(wkst[1]) if wkst else 0)
+
+
+def test_what_dateutil_reads_otherwise() -> None:
+    """A Wednesday: of the first week it sees three workdays, and calls that day the first."""
+    text = "DTSTART:20270106T090000Z\nRRULE:FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=1;COUNT=2"
+    assert dateutil_errs(text)
+    theirs, ours = rrulestr(text)[0], parse_schedule(text).upcoming(dtstart(text) - SECOND, 2)
+    assert theirs == datetime(2027, 1, 6, 9, tzinfo=UTC)
+    assert ours == [datetime(2027, 1, day, 9, tzinfo=UTC) for day in (11, 18)]
 
 
 def dtstart(text: str) -> datetime:

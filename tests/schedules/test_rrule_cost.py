@@ -210,11 +210,47 @@ EMPTY = [
 def test_a_rule_that_is_wholly_excluded_ends_with_a_proof(rule: str, exrule: str) -> None:
     schedule = less(rule, exrule)
 
-    assert lines_of(lambda: schedule.next_after(NOW)) < 300_000
+    assert lines_of(lambda: schedule.next_after(NOW)) < 400_000
+    assert lines_of(lambda: schedule.next_after(NOW)) < 60_000  # the proof is kept
     assert schedule.next_after(NOW) is None
     assert schedule.previous_before(NOW) is None
     assert schedule.upcoming(NOW, 20) == []
     assert schedule.count_between(NOW, NOW + timedelta(days=3)) == 0
+
+
+FAR = [
+    # the end of COUNT lies centuries on, at intervals that no cycle of the calendar divides
+    ("FREQ=DAILY;INTERVAL=97;COUNT=20000", 15_000),
+    ("FREQ=WEEKLY;INTERVAL=13;COUNT=20000", 15_000),
+    ("FREQ=WEEKLY;INTERVAL=11;BYDAY=MO,WE;BYMONTH=1,2,3;COUNT=4000", 15_000),
+    ("FREQ=MONTHLY;INTERVAL=7;COUNT=5000", 150_000),
+    ("FREQ=MONTHLY;INTERVAL=7;BYDAY=MO,TU;BYHOUR=8,9;BYSETPOS=1,-1;COUNT=5000", 75_000),
+    ("FREQ=YEARLY;INTERVAL=3;BYWEEKNO=1,53;BYDAY=MO,SU;COUNT=5000", 300_000),
+    ("FREQ=MINUTELY;INTERVAL=97;COUNT=2000000", 30_000),
+    ("FREQ=MINUTELY;INTERVAL=97;BYMONTH=1,3,5;COUNT=500000", 120_000),
+    ("FREQ=MINUTELY;INTERVAL=37;BYHOUR=2;COUNT=100000", 75_000),
+    ("FREQ=SECONDLY;INTERVAL=37;BYMONTHDAY=13;COUNT=10000000", 90_000),
+]
+
+
+@pytest.fixture(scope="module")
+def known_changes() -> None:
+    """The zone's clock keeps the changes that it has found."""
+    parse("FREQ=HOURLY").count_between(NOW, NOW.replace(year=2400))
+
+
+@pytest.mark.usefixtures("known_changes")
+@pytest.mark.parametrize(("rule", "most"), FAR)
+def test_a_distant_end_of_count_is_found_by_arithmetic(rule: str, most: int) -> None:
+    assert lines_of(lambda: parse(rule).next_after(NOW)) < most
+    last = parse(rule).previous_before(LAST)
+    assert last is not None
+    number = int(rule.rpartition("=")[2])
+    start = datetime(2020, 1, 1, tzinfo=ZoneInfo(BERLIN)) - timedelta(seconds=1)
+    uncounted = parse(rule.rpartition(";")[0])
+    assert uncounted.count_between(start, last) == number
+    assert uncounted.count_between(start, last - timedelta(seconds=1)) == number - 1
+    assert parse(rule).next_after(last) is None
 
 
 def test_a_date_among_what_is_wholly_excluded_is_found() -> None:
@@ -278,15 +314,17 @@ def test_a_long_exclusion_is_jumped_over(
     assert (before.isoformat() if before else None) == previous
 
 
-def test_what_nothing_proves_is_bounded() -> None:
-    """A daily rule in a zone with clock changes is no part of an hourly one there, as far as the
-    search can prove; it gives up after so many."""
-    schedule = less("FREQ=DAILY;BYHOUR=9", "FREQ=HOURLY")
+def test_rules_that_read_the_clock_in_other_ways_are_compared_too() -> None:
+    """A daily rule reads a time in a gap with the offset before it; an hourly one has none there,
+    but the hour that it comes to be."""
+    schedule = less("FREQ=DAILY;BYHOUR=2", "FREQ=HOURLY")
+    half_past = less("FREQ=DAILY;BYHOUR=2;BYMINUTE=30", "FREQ=DAILY;BYHOUR=2;BYMINUTE=30,0")
     in_utc = RRuleSchedule.parse("RRULE:FREQ=DAILY;BYHOUR=9\nEXRULE:FREQ=HOURLY")
 
-    assert schedule.next_after(datetime(9990, 1, 1, tzinfo=UTC)) is None
-    assert lines_of(lambda: in_utc.next_after(NOW)) < 120_000
-    assert in_utc.next_after(NOW) is None
+    for found in (schedule, half_past, in_utc):
+        assert lines_of(lambda found=found: found.next_after(NOW)) < 400_000
+        assert found.next_after(NOW) is None
+        assert found.previous_before(NOW) is None
 
 
 def test_exclusions_that_name_nothing_change_nothing() -> None:

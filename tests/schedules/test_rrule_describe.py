@@ -114,6 +114,21 @@ PLAIN = [
         "RSCALE=GREGORIAN;FREQ=MONTHLY;SKIP=BACKWARD;BYMONTHDAY=31",
         "at 00:00 on the 31st of the month (the day before where there is no such day)",
     ),
+    (
+        "RSCALE=GREGORIAN;FREQ=MONTHLY;SKIP=FORWARD;BYMONTHDAY=30;INTERVAL=2",
+        "at 00:00 on the 30th of every 2nd month (the day after where there is no such day), "
+        "counted from 1970-01-01",
+    ),
+    (
+        "RSCALE=GREGORIAN;FREQ=YEARLY;SKIP=FORWARD;BYMONTH=2;BYMONTHDAY=29",
+        "at 00:00 on the 29th of February (the day after where there is no such day)",
+    ),
+    (
+        "RSCALE=GREGORIAN;FREQ=MONTHLY;SKIP=OMIT;BYMONTHDAY=31",
+        "at 00:00 on the 31st of the month",
+    ),
+    # no day can be wanting there
+    ("RSCALE=GREGORIAN;FREQ=DAILY;SKIP=BACKWARD", "at 00:00 every day"),
     ("FREQ=HOURLY", "every hour"),
     ("FREQ=HOURLY;INTERVAL=3", "every 3 hours"),
     ("FREQ=HOURLY;BYMINUTE=0,30", "every hour at the minutes 0 and 30"),
@@ -242,7 +257,7 @@ FREQS = ["YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY
 def test_rules_with_the_same_description_have_the_same_slots() -> None:
     """Rules that are alike but not the same, in random combinations."""
     pick = random.Random(5545)
-    said = defaultdict(set)
+    said: dict[str, dict[RRuleSchedule, str]] = defaultdict(dict)  # equal ones have the same slots
     for _ in range(5000):
         parts = [f"RSCALE=GREGORIAN;FREQ={pick.choice(FREQS)}"]
         names = pick.sample(sorted(PARTS), pick.choice([0, 1, 1, 2, 2, 3]))
@@ -253,15 +268,14 @@ def test_rules_with_the_same_description_have_the_same_slots() -> None:
             schedule = RRuleSchedule.parse(text, "Europe/Berlin")
         except ValueError:
             continue
-        said[schedule.describe()].add(text)
-    alike = [sorted(group) for group in said.values() if len(group) > 1]
+        said[schedule.describe()].setdefault(schedule, text)
+    alike = [[*group.items()] for group in said.values() if len(group) > 1]
     assert len(alike) > 200
-    for first, *rest in alike:
+    for (first, text), *rest in alike:
         expected = slots(first)
-        for text in rest:
-            assert slots(text) == expected, (first, text)
+        for schedule, other in rest:
+            assert slots(schedule) == expected, (text, other)
 
 
-def slots(text: str) -> list[datetime]:
-    schedule = RRuleSchedule.parse(text, "Europe/Berlin")
+def slots(schedule: RRuleSchedule) -> list[datetime]:
     return [slot for start in SAMPLES for slot in schedule.upcoming(start, 12)]

@@ -21,6 +21,7 @@ async def check_end(world: World) -> None:
     for node in world.nodes:
         _check_node(world, node)
     _check_live(world)
+    _check_pruned(world)
     _check_sizes(world)
     await _check_explanations(world)
 
@@ -56,7 +57,7 @@ def _check_rows(world: World) -> None:
             if slot in world.slots.overlapped[name]:
                 # By clocks that went back, slots may come out of order: such a row counts them.
                 covered = covered or any(s.run_id is not None for s in skips[name])
-            if not covered and not ran[name][slot]:
+            if keeps and not covered and not ran[name][slot]:
                 raise Violation("slot lost", f"{name} {slot}: no row tells of it")
     per_slot: defaultdict[tuple[str, datetime, bool], list[Run]] = defaultdict(list)
     for run in world.ledger.runs.values():
@@ -148,6 +149,27 @@ def _check_live(world: World) -> None:
         # ahead, for the lease of somebody dead. But not for nobody.
         if (roomy and group is None) or not busy:
             raise Violation(code, what)
+
+
+def _check_pruned(world: World) -> None:
+    """Of the runs of a task, its newest are kept, and no older ones."""
+    keep, every = (world.scenario.settings[key] for key in ("keep_runs", "prune_every"))
+    if keep is None:
+        return
+    ids: defaultdict[str, list[int]] = defaultdict(list)
+    for run in world.ledger.runs.values():
+        ids[run.task_name].append(run.id)
+    stored = {run.id for run in world.ledger.view.runs_after(0)}
+    for name, some in ids.items():
+        newest = sorted(some)[-keep:]
+        if lost := [run_id for run_id in newest if run_id not in stored]:
+            raise Violation("pruned too much", f"{lost} of {name}, of which {keep} are kept")
+        ended = (world.ledger.runs[run_id].finished_at for run_id in some)
+        since = world.now(-2 * every - 30 - 10 * world.scenario.latency)
+        young = sum(at is None or at > since for at in ended)
+        left = [run_id for run_id in some if run_id in stored]
+        if len(left) > keep + young:
+            raise Violation("not pruned", f"{len(left)} runs of {name}, of which {keep} are kept")
 
 
 def _check_sizes(world: World) -> None:

@@ -7,16 +7,22 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from math import inf
+from typing import TypeVar
 
 from sim_book import Book, Entry
 from sim_ledger import LIVE, Delta, Key, Ledger, Violation, key_of
 
 from cronkit_core import Overlap, Reason, Run, Status, Task, Trigger
 from cronkit_core.definition import decode
-from cronkit_core.retry import delay
+from cronkit_core.retry import RetryPolicy, spread
 from cronkit_core.tasks import TaskRecord
 
+T = TypeVar("T")
+
+# Seconds: durations are stored in milliseconds.
+MOMENT = 0.001
 # What a run may be cancelled or dropped by, before it starts.
 ENDS_PENDING = ("claim", "save_tasks", "remove_tasks", "cancel", "finish", "enqueue")
 SAME = ("task_name", "slot", "attempt", "triggered_by", "scheduled_for", "config", "task_group")
@@ -57,8 +63,12 @@ class Runs:
         """To be called when the ledger has taken the delta over."""
         names = {run.task_name for run in delta.inserted}
         names |= {new.task_name for _, new in delta.changed}
+        names |= {run.task_name for run in delta.deleted}
         for name in sorted(names):
             self._check_overlap(name)
+            live = self._ledger.live_of(name)
+            if live and all(r.status is Status.PENDING and r.due_at is None for r in live):
+                raise Violation("left waiting", f"{live[0]}: nothing else is running or due")
         groups = Counter(
             run.task_group for run in self._ledger.live.values() if run.status is Status.RUNNING
         )
@@ -90,8 +100,9 @@ class Runs:
             raise Violation("new run", f"{run} of no task")
         live = self._ledger.live_of(run.task_name)
         many = [r for r in others if r.task_name == run.task_name and r.due_at is not None]
+        wished = method == "enqueue" and _may_be_beside(delta, record)
         if record.overlap_policy == Overlap.ALLOW or (
-            method == "enqueue" and run.due_at is not None and (live or many)
+            wished and run.due_at is not None and (live or many)
         ):
             self._beside.add(run.id)
         if run.status is Status.RUNNING:
@@ -115,8 +126,6 @@ class Runs:
         last = ended[0]
         if run.status is not Status.PENDING or run.due_at is None or last.finished_at is None:
             raise Violation("attempts", f"{run} after {last}")
-        if run.due_at < last.finished_at:
-            raise Violation("attempts", f"{run} is due before {last} ended")
         if [getattr(run, f) for f in SAME if f != "attempt"] != [
             getattr(last, f) for f in SAME if f != "attempt"
         ]:
@@ -166,6 +175,9 @@ class Runs:
         busy = [r for r in busy if r.id != new.id and r.id not in gone]
         if busy:
             raise Violation("released early", f"{new} while there is {busy[0]}")
+        older = [r for r in rest if r.status in LIVE and (r.slot, r.id) < (new.slot, new.id)]
+        if older := [r for r in older if r.id not in gone]:
+            raise Violation("released early", f"{new} before {older[0]}")
 
     def _started(self, run: Run, delta: Delta) -> None:
         call = delta.call
@@ -177,6 +189,8 @@ class Runs:
         if not after.enabled and run.triggered_by in (Trigger.SCHEDULE, Trigger.CATCH_UP):
             raise Violation("start", f"{run} of a task that is disabled")
         assert call.now is not None
+        if call.sent > self._book.stopped.get(run.owner or "", inf) + 1e-3:
+            raise Violation("stop", f"{run} was claimed when its scheduler had been stopped")
         lease = call.now + call.options["lease"]
         if (run.owner, run.epoch, run.lease_until) != (call.owner, after.revision, lease):
             raise Violation("start", f"{run} of {call.owner}, {after.revision}, {lease}")
@@ -216,6 +230,9 @@ class Runs:
                 raise Violation("ended by a stranger", f"{old} became {new}")
             if old.lease_until > call.now:
                 raise Violation("lost too early", f"at {call.now} {old} became {new}")
+            entry = self._book.entries.get(old.id)
+            if call.owner == old.owner and entry is not None and entry.ended is None:
+                raise Violation("lost to itself", f"{entry}: {old} became {new}")
         elif call.method != "finish" or call.owner != old.owner:
             raise Violation("ended by a stranger", f"{call.owner}: {old} became {new}")
         else:
@@ -230,6 +247,7 @@ class Runs:
         match run.reason:
             case None:
                 told = entry is not None and how == "ok" and entry.token in (run.output or "")
+                told = told and (entry.logged or None) == run.log
             case Reason.EXCEPTION:
                 told = how not in (None, "ok")
             case Reason.TIMEOUT:
@@ -238,7 +256,9 @@ class Runs:
             case Reason.CANCELLED:
                 told = run.cancel_requested_by is not None
             case Reason.INTERRUPTED:
-                told = self._book.was_stopped(run.owner)
+                # Who has brought his work to an end before that has done it.
+                done = how == "ok" and entry is not None and entry.took <= _took(run) + MOMENT
+                told = self._book.was_stopped(run.owner) and not done
             case Reason.NO_HANDLER:
                 told = entry is None
             case Reason.BROKEN:
@@ -257,7 +277,8 @@ class Runs:
         before: Mapping[str, TaskRecord],
     ) -> None:
         wanted = (new.task_name, new.slot, new.attempt + 1, new.manual)
-        retried = any(key_of(run) == wanted for run in delta.inserted)
+        retry = next((run for run in delta.inserted if key_of(run) == wanted), None)
+        retried = retry is not None
         record = before.get(new.task_name)
         gone = record is None or record.id != self._ledger.task_of[new.id]
         if retried and (gone or new.status is Status.SUCCESS):
@@ -268,40 +289,48 @@ class Runs:
         entry = self._book.entries.get(new.id)
         # The owner goes by the task as it claimed it, or, where the claim's answer was lost, as it
         # found it later; who finds a lost run goes by the task as it is.
-        answers = {self._may_retry(old, new, plan, entry) for plan in plans}
+        answers = {self._retry_at(old, new, plan, entry) for plan in plans}
         if not record.enabled and not new.manual:
-            answers = {False}
+            answers = {None}
         elif new.task_name in _paused(delta):
-            answers.add(False)  # by another run's end, just before
+            answers.add(None)  # by another run's end, just before
         if not retried and self._is_stored(wanted):
             return  # of an earlier time, whose first attempt is pruned: by clocks that went back
-        if retried not in answers:
-            raise Violation("retry", f"{new}: tried again is {retried}; handler: {entry}")
+        if retry is None:
+            right = None in answers
+        elif retry.due_at is None:  # it was dropped at once
+            right = answers != {None}
+        else:
+            right = retry.due_at in answers
+        if not right:
+            raise Violation("retry", f"{new}: {retry}, and not at {answers}; handler: {entry}")
 
-    def _may_retry(self, old: Run, new: Run, task: Task, entry: Entry | None) -> bool:
+    def _retry_at(self, old: Run, new: Run, task: Task, entry: Entry | None) -> datetime | None:
+        """When the next attempt is to start; None: never."""
         policy, types, after = task.policies.retry, (), None
         assert new.finished_at is not None
         match new.reason:
             case Reason.CANCELLED | Reason.BROKEN:
-                return False
+                return None
             case Reason.LOST if old.cancel_requested_by is not None:
-                return False
+                return None
             case Reason.TIMEOUT:
                 types = tuple(c.__name__ for c in TimeoutError.__mro__)
             case Reason.EXCEPTION:
                 assert entry is not None
                 if entry.final:
-                    return False
+                    return None
                 types, after = entry.types, entry.after
         if new.attempt > policy.max_retries:
-            return False
+            return None
         if policy.on and types and after is None and not set(policy.on) & set(types):
-            return False
-        if policy.give_up_after is None:
-            return True
-        wait = delay(policy, task.name, new.slot, new.attempt) if after is None else after
+            return None
+        wait = _delay(policy, task.name, new) if after is None else after
         at = new.finished_at + timedelta(seconds=wait)
-        return at <= new.scheduled_for + timedelta(seconds=policy.give_up_after)
+        if policy.give_up_after is None:
+            return at
+        late = at > new.scheduled_for + timedelta(seconds=policy.give_up_after)
+        return None if late else at
 
     def _check_tally(self, before: TaskRecord, after: TaskRecord, delta: Delta) -> None:
         """Whether the task counts the slots that failed, and pauses when it has to."""
@@ -322,6 +351,7 @@ class Runs:
                     failed += 1
                     limits |= {self._plans[run.id].policies.pause_after_failures}
                     limits |= {decode(before).policies.pause_after_failures}
+        self._check_last(before, after, delta, retried)
         if succeeded and failed:
             return  # the order in which they are recorded decides
         if after.failures != (0 if succeeded else before.failures + failed):
@@ -333,6 +363,35 @@ class Runs:
         elif before.enabled and not after.enabled and not failed:
             raise Violation("pause", f"{before} became {after}")
 
+    def _check_last(
+        self, before: TaskRecord, after: TaskRecord, delta: Delta, retried: set[Key]
+    ) -> None:
+        """Whether the task remembers the last outcomes of its runs."""
+        ended = [
+            new
+            for old, new in delta.changed
+            if self._ledger.task_of[new.id] == before.id
+            and old.status is Status.RUNNING
+            and new.status is not Status.RUNNING
+            and new.reason is not Reason.CANCELLED
+        ]
+        final = [
+            new
+            for new in ended
+            if (new.task_name, new.slot, new.attempt + 1, new.manual) not in retried
+        ]
+        right = (
+            after.last_run_at in _or_else(before.last_run_at, [r.finished_at for r in ended])
+            and after.last_status in _or_else(before.last_status, [str(r.status) for r in final])
+            and after.last_success_at
+            in _or_else(
+                before.last_success_at,
+                [r.finished_at for r in ended if r.status is Status.SUCCESS],
+            )
+        )
+        if not right:
+            raise Violation("outcome of a task", f"{before} became {after} with {ended}")
+
     # --- one at a time
 
     def _check_overlap(self, name: str) -> None:
@@ -343,6 +402,28 @@ class Runs:
         ]
         if len(running) > 1:
             raise Violation("overlap", f"{running[0]} and {running[1]}")
+
+
+def _may_be_beside(delta: Delta, record: TaskRecord) -> bool:
+    """Whether somebody wants what is enqueued to run beside what is running."""
+    asked = delta.call.asked
+    if asked is None:
+        return False
+    if asked.kind == "backfill":
+        return (asked.options["overlap"] or record.overlap_policy) == Overlap.ALLOW
+    return bool(asked.options.get("force"))
+
+
+def _delay(policy: RetryPolicy, name: str, run: Run) -> float:
+    """Seconds until the attempt after `run`, as the documentation says."""
+    base = policy.base
+    assert base is not None
+    n = run.attempt
+    seconds = {"exponential": base * 2**n, "linear": base * n, "constant": base}[policy.backoff]
+    if policy.max_delay is not None:
+        seconds = min(seconds, policy.max_delay)
+    share = 2 * spread(name, run.slot.isoformat(), n) - 1
+    return seconds * (1 + policy.jitter * share)
 
 
 def _check_row(run: Run) -> None:
@@ -357,6 +438,14 @@ def _check_row(run: Run) -> None:
     )
     if wrong:
         raise Violation("row", f"{run}")
+
+
+def _took(run: Run) -> float:
+    return (run.duration_ms or 0) / 1000
+
+
+def _or_else(before: T, found: list[T]) -> list[T]:
+    return found or [before]
 
 
 def _paused(delta: Delta) -> set[str]:

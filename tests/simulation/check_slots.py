@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 
 from sim_ledger import Delta, Ledger, Violation
 
-from cronkit_core import CatchUp, Overlap, Run, Skip, SkipReason, Task, Trigger
+from cronkit_core import CatchUp, Overlap, Run, Skip, SkipReason, Status, Task, Trigger
 from cronkit_core.definition import decode
 from cronkit_core.retry import spread
 from cronkit_core.runs import LiveRun
 from cronkit_core.tasks import TaskRecord
 
 MICRO = timedelta(microseconds=1)
+BEGINS = (Status.PENDING, Status.RUNNING)
 OF_THE_SCHEDULE = (Trigger.SCHEDULE, Trigger.CATCH_UP)
 
 
@@ -57,6 +58,8 @@ class Slots:
                         raise Violation("slot moved", f"{method} moved {before} to {after}")
                     moved.add(after.name)
                     self._claimed(before, after, delta)
+        if method == "claim":
+            self._check_priority(delta)
         for run in inserted:
             if run.task_name not in moved:
                 raise Violation("run from nowhere", f"{run} was inserted, and no slot passed")
@@ -101,6 +104,7 @@ class Slots:
 
     def _check_fates(self, task: Task, passed: list[datetime], delta: Delta, now: datetime) -> None:
         name = task.name
+        grace = timedelta(seconds=task.policies.grace)
         ran = {
             run.slot: run
             for run in delta.inserted
@@ -110,8 +114,10 @@ class Slots:
         # A clock that is behind may aim at a slot again that has a waiting run already.
         again = set(passed) & set(replaced)
         fates = _Fates(list(dict.fromkeys([*passed, *replaced])))
-        for slot in ran:
+        for slot, run in ran.items():
             fates.give(slot, "a run")
+            if (run.triggered_by is Trigger.SCHEDULE) != (now - actual(task, slot) <= grace):
+                raise Violation("grace", f"{run} at {now}, with a grace of {grace}")
         extended = 0
         for old, skip in delta.skips:
             if skip.task_name != name:
@@ -148,6 +154,31 @@ class Slots:
         if extended:
             self.overlapped[name].update(bare)
 
+    def _check_priority(self, delta: Delta) -> None:
+        """Nothing of a low priority starts while something of a higher one is due."""
+        now = delta.call.now
+        assert now is not None
+        begun = [r for r in delta.inserted if r.status is Status.RUNNING]
+        begun += [r for old, r in delta.changed if (old.status, r.status) == BEGINS]
+        if not begun:
+            return
+        lowest = min(begun, key=lambda run: run.priority)
+        touched = {run.id for _, run in delta.changed} | {run.id for run in delta.deleted}
+        names = {run.task_name for _, run in delta.changed}
+        names |= {after.name for _, after in delta.tasks if after is not None}
+        for run in self._ledger.live.values():
+            is_due = run.status is Status.PENDING and run.due_at is not None and run.due_at <= now
+            # Of a group, there may be no room; of a task of which a run is lost, nothing starts.
+            free = run.task_group is None and run.task_name not in names
+            if is_due and free and run.id not in touched and run.priority > lowest.priority:
+                raise Violation("priority", f"{lowest} started, and {run} is due")
+        for record in self._ledger.tasks.values():
+            is_due = record.next_run_at is not None and record.next_run_at <= now
+            is_due = is_due and record.enabled and record.broken is None
+            free = record.task_group is None and record.name not in names
+            if is_due and free and record.priority > lowest.priority:
+                raise Violation("priority", f"{lowest} started, and {record} is due")
+
     # --- edits
 
     def _added(self, record: TaskRecord) -> None:
@@ -165,7 +196,7 @@ class Slots:
         elif after.enabled and not before.enabled:
             self._enabled(before, after, at, skips)
         else:
-            self._edited(before, after, at, skips)
+            self._edited(before, after, at, skips, delta)
 
     def _enabled(
         self, before: TaskRecord, after: TaskRecord, at: datetime, skips: list[Skip]
@@ -188,7 +219,12 @@ class Slots:
         self.fated[after.name].update(dict.fromkeys(passed))
 
     def _edited(
-        self, before: TaskRecord, after: TaskRecord, at: datetime, skips: list[Skip]
+        self,
+        before: TaskRecord,
+        after: TaskRecord,
+        at: datetime,
+        skips: list[Skip],
+        delta: Delta,
     ) -> None:
         old, new = decode(before), decode(after)
         first, then = before.next_slot, after.next_slot
@@ -209,6 +245,18 @@ class Slots:
                 raise Violation("editing", f"{before} became {after}")
             return
         follows = first_after(new, at)
+        due = before.enabled and before.next_run_at is not None and before.next_run_at <= at
+        if not (old.policies.jitter or new.policies.jitter):  # which change the order of slots
+            asked = delta.call.asked
+            wanted = follows
+            if due:
+                wanted = first
+            elif _had_all(new):
+                wanted = None
+            elif (asked is None or asked.kind == "add") and _within(new, first):
+                wanted = min(slot for slot in (first, follows) if slot is not None)
+            if then != wanted:
+                raise Violation("editing", f"{then}, and not {wanted}: {before} became {after}")
         if follows is not None and (then is None or then > follows):
             raise Violation("slot lost", f"an edit leaves out {follows}: {after}")
         if then is not None and then not in (first, follows):
@@ -302,6 +350,13 @@ def _rule(task: Task) -> tuple[object, ...]:
     """What says which slots there are."""
     policies = task.policies
     return task.schedule, task.timezone, policies.start_at, policies.end_at
+
+
+def _within(task: Task, slot: datetime | None) -> bool:
+    start, end = task.policies.start_at, task.policies.end_at
+    if slot is None or (start is not None and slot < start):
+        return False
+    return end is None or slot <= end
 
 
 def _had_all(task: Task) -> bool:

@@ -123,12 +123,18 @@ class Timeliness:
             ended = now if entry.ended is None else entry.ended
             if ended > asked + self._poll + self._slack and self._calm_since(asked, node):
                 raise Violation("cancel", f"{now - asked:.1f} s after it was asked for: {run}")
+        patience = self._grace + self._slack
+        if asked is not None and entry is not None:
+            late = now > asked + self._poll + patience
+            if late and self._calm_since(asked, node):
+                raise Violation("cancel", f"recorded {now - asked:.1f} s after that: {run}")
         plan = world.runs.plan_of(run.id)
         if entry is not None and plan.policies.timeout is not None:
-            took = (entry.ended or now) - entry.began
-            too_long = run.reason not in STOPPED and took > plan.policies.timeout + 1.0
-            if too_long and self._calm_since(entry.began, node):
-                raise Violation("timeout", f"it took {took:.1f} s: {run}")
+            took, limit = (entry.ended or now) - entry.began, plan.policies.timeout
+            too_long = run.reason not in STOPPED and took > limit
+            too_late = now - entry.began > limit + patience
+            if (too_long or too_late) and self._calm_since(entry.began, node):
+                raise Violation("timeout", f"it took {took:.3f} s: {run}")
 
     def _check_zombies(self) -> None:
         """Whether those who have lost a run go on executing it."""

@@ -13,24 +13,41 @@ from cronkit_core import (
     MemoryStorage,
     Status,
     StorageError,
+    Trigger,
     changes,
     engine,
     executions,
     planner,
     policy,
+    retry,
 )
 from cronkit_core.engine import Engine
 from cronkit_core.executions import Executions
 from cronkit_core.planner import Planner
 from cronkit_core.recorder import Recorder
+from cronkit_core.run_operations import RunOperations
 from cronkit_core.runs import Finish, Reason
+from cronkit_core.storage import memory
+from cronkit_core.storage.base import REMOVED
 from cronkit_core.storage.memory_agenda import Agenda
 
 Plant = Callable[[], AbstractContextManager[Any]]
 PLANTED: dict[str, Plant] = {}
 """By what the bug does, in a few words."""
-RARE = {"a task of which a run is lost is planned before that is written"}
-"""Those that need so many seeds that the suite does not wait for it."""
+RARE = {
+    "an edit is written over another one",
+    "what is pending of a removed task stays so",
+    "a pending run that a newer slot cancels starts all the same",
+    "a task of which a run is lost is planned before that is written",
+    "a process takes its own runs for lost",
+    "a backfill leaves out its last slot",
+    "who lost a run goes on executing it",
+    "a scheduler that is being stopped goes on claiming",
+    "who comes to an end after his time-out has succeeded",
+    "what is brought to an end during a stop is thrown away",
+    "a handler that ignores its cancellation is waited for",
+}
+"""Those that need so many seeds that the suite does not wait for it; `soak.py --planted` does."""
 
 
 def planted(what: str) -> Callable[[Callable[[], Iterator[None]]], Plant]:
@@ -211,6 +228,93 @@ def _counts_twice() -> Iterator[None]:
         yield
 
 
+@planted("an edit is written over another one")
+def _lost_update() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        async def save_tasks(self: MemoryStorage, writes: Any, now: Any) -> Any:
+            forced = []
+            for write in writes:
+                old = self._tasks.get(write.record.name)
+                if old is not None and write.record.revision:
+                    record = replace(write.record, id=old.id, revision=old.revision)
+                    write = replace(write, record=record)
+                forced.append(write)
+            return await real(self, forced, now)
+
+        return save_tasks
+
+    with instead(MemoryStorage, "save_tasks", make):
+        yield
+
+
+@planted("what is pending of a removed task stays so")
+def _removed_stays() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        def drop(self: MemoryStorage, name: str, why: str, *rest: Any, **options: Any) -> None:
+            if why != REMOVED:
+                real(self, name, why, *rest, **options)
+
+        return drop
+
+    with instead(MemoryStorage, "_drop_pending", make):
+        yield
+
+
+@planted("a removal cancels nobody")
+def _removal_cancels_nobody() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        return lambda self, names, now, *, cancel: real(self, names, now, cancel=False)
+
+    with instead(MemoryStorage, "remove_tasks", make):
+        yield
+
+
+@planted("of the runs that wait, the newest starts first")
+def _newest_first() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        def release(self: MemoryStorage, name: str, now: Any) -> None:
+            live = [self._runs[run_id] for run_id in self._live.get(name, ())]
+            if live and all(r.status is Status.PENDING and r.due_at is None for r in live):
+                self._put_run(replace(max(live, key=lambda r: (r.slot, r.id)), due_at=now))
+
+        return release
+
+    with instead(MemoryStorage, "_release", make):
+        yield
+
+
+@planted("the lowest priority comes first")
+def _lowest_first() -> Iterator[None]:
+    def upside_down(found: Any, **options: Any) -> Any:
+        ordered = sorted(found, **options)
+        return ordered[::-1] if all(isinstance(i, int) for i in ordered) else ordered
+
+    with patch.object(memory, "sorted", upside_down, create=True):
+        yield
+
+
+@planted("pruning takes one run too many")
+def _prunes_too_much() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        async def prune(self: MemoryStorage, rules: Any, limit: int) -> Any:
+            fewer = [replace(r, keep=None if r.keep is None else r.keep - 1) for r in rules]
+            return await real(self, fewer, limit)
+
+        return prune
+
+    with instead(MemoryStorage, "prune", make):
+        yield
+
+
+@planted("a task does not remember how its last run ended")
+def _no_last_status() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        return lambda before, end: replace(real(before, end), last_status=before.last_status)
+
+    with instead(memory, "tally", make):
+        yield
+
+
 # --- the decisions
 
 
@@ -327,6 +431,66 @@ def _not_settled() -> Iterator[None]:
         yield
 
 
+@planted("retries do not wait")
+def _no_backoff() -> Iterator[None]:
+    with patch.object(retry, "delay", lambda *args: 0.0):
+        yield
+
+
+@planted("what is caught up counts as on time")
+def _no_grace() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        return lambda task, due, due_at=None: real(
+            task, replace(due, triggered_by=Trigger.SCHEDULE), due_at
+        )
+
+    with instead(planner, "new_run", make):
+        yield
+
+
+@planted("an edit forgets how often the task has failed")
+def _edit_forgets_failures() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        def save(*args: Any, **options: Any) -> Any:
+            write = real(*args, **options)
+            return write and replace(write, record=replace(write.record, failures=0))
+
+        return save
+
+    with instead(changes, "save", make):
+        yield
+
+
+@planted("a process takes its own runs for lost")
+def _lost_to_itself() -> Iterator[None]:
+    with instead(Planner, "__init__", lambda real: lambda self, *args: real(self, *args[:2])):
+        yield
+
+
+# --- the operations
+
+
+@planted("a trigger by hand does not look whether its task is active")
+def _reckless_trigger() -> Iterator[None]:
+    async def live_runs(self: RunOperations, name: str) -> Any:
+        return []
+
+    with patch.object(RunOperations, "_live_runs", live_runs):
+        yield
+
+
+@planted("a backfill leaves out its last slot")
+def _backfills_too_little() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        async def enqueue(self: RunOperations, name: str, task_id: int, new: Any) -> Any:
+            return await real(self, name, task_id, new[:-1]) if len(new) > 1 else []
+
+        return enqueue
+
+    with instead(RunOperations, "_enqueue", make):
+        yield
+
+
 # --- the engine
 
 
@@ -417,4 +581,50 @@ def _leak() -> Iterator[None]:
 @planted("time-outs are not enforced")
 def _no_timeout() -> Iterator[None]:
     with patch.object(Executions, "_set_deadline", lambda *args: None):
+        yield
+
+
+@planted("a stop interrupts nobody")
+def _stop_waits() -> Iterator[None]:
+    with patch.object(Executions, "cancel_all", lambda self, outcome: None):
+        yield
+
+
+@planted("a scheduler that is being stopped goes on claiming")
+def _stop_claims() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        async def tick(self: Engine) -> Any:
+            stopping, self._stopping = self._stopping, False
+            try:
+                return await real(self)
+            finally:
+                self._stopping = self._stopping or stopping
+
+        return tick
+
+    with instead(Engine, "tick", make):
+        yield
+
+
+@planted("who comes to an end after his time-out has succeeded")
+def _late_success() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        return lambda stop, outcome: outcome if outcome.reason is None else real(stop, outcome)
+
+    with instead(executions, "_settled", make):
+        yield
+
+
+@planted("what is brought to an end during a stop is thrown away")
+def _no_success_in_a_stop() -> Iterator[None]:
+    def make(real: Any) -> Any:
+        return lambda stop, outcome: real(stop, outcome) if stop is None else stop
+
+    with instead(executions, "_settled", make):
+        yield
+
+
+@planted("a handler that ignores its cancellation is waited for")
+def _waits_for_the_deaf() -> Iterator[None]:
+    with patch.object(Executions, "_abandon", lambda *args: None):
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 
 from sim_loop import Process
 
@@ -24,6 +25,8 @@ class Entry:
     token: str
     """What it returns when it ends well."""
     habit: str = ""
+    logged: str = ""
+    """What it wrote to the log of its run."""
     how: str | None = None
     """How it ended: "ok", or the name of an exception."""
     ended: float | None = None
@@ -33,6 +36,11 @@ class Entry:
     final: bool = False
     lost_at: float | None = None
     """When another process took its run."""
+
+    @property
+    def took(self) -> float:
+        """How many seconds it took; endless, while it goes on."""
+        return inf if self.ended is None else self.ended - self.began
 
     @property
     def what(self) -> str:
@@ -49,8 +57,8 @@ class Entry:
 @dataclass
 class Book:
     entries: dict[int, Entry] = field(default_factory=dict)
-    stopped: set[str] = field(default_factory=set)
-    """The owners that somebody stopped."""
+    stopped: dict[str, float] = field(default_factory=dict)
+    """The owners that somebody stopped, and when."""
 
     def was_stopped(self, owner: str | None) -> bool:
         return owner in self.stopped

@@ -8,6 +8,7 @@ from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from sim_asked import ask
 from sim_book import Entry
 from sim_scenario import HABITS
 
@@ -62,6 +63,7 @@ class Work:
             case "chatty":
                 for i in range(4):
                     run.log(f"step {i}")
+                    entry.logged = "\n".join(f"step {n}" for n in range(i + 1))
                     await run.progress(i, 4)
                     await nap(2 * short)
             case "error":
@@ -121,21 +123,25 @@ class Work:
         """Operations on the handler's own task, and its own run."""
         scheduler: Any = self._node.scheduler
         name = run.task.name
-        with suppress(*ALLOWED):
-            match rng.choice(("trigger", "force", "disable", "remove", "update", "cancel")):
-                case "trigger":
-                    await scheduler.trigger_task(name)
-                case "force":
-                    await scheduler.trigger_task(name, force=True)
+        kind = rng.choice(("trigger", "force", "disable", "remove", "update", "cancel"))
+        try:
+            match kind:
+                case "trigger" | "force":
+                    force = kind == "force"
+                    with ask(self._world, "trigger", name, force=force) as asked:
+                        asked.result = await scheduler.trigger_task(name, force=force)
                 case "disable":
-                    await scheduler.disable_task(name, note="enough")
+                    with ask(self._world, "disable", name):
+                        await scheduler.disable_task(name, note="enough")
                 case "remove":
-                    await scheduler.remove_task(name)
+                    with ask(self._world, "remove", name):
+                        await scheduler.remove_task(name)
                 case "update":
-                    await scheduler.update_task(name, schedule={"interval": 9 * self._unit})
+                    schedule = {"interval": 9 * self._unit}
+                    with ask(self._world, "update", name, schedule=schedule):
+                        await scheduler.update_task(name, schedule=schedule)
                 case "cancel":
-                    await scheduler.cancel_run(run.id, by="itself")
-
-
-ALLOWED = (CronkitError,)
-"""What an operation may raise: tasks and runs come and go, and the storage fails."""
+                    with ask(self._world, "cancel", name, run_id=run.id):
+                        await scheduler.cancel_run(run.id, by="itself")
+        except CronkitError:
+            pass  # tasks and runs come and go, and the storage fails

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from sim_link import Call
 from sim_storage import View
 
 from cronkit_core import Run, Skip, Status
 from cronkit_core.tasks import TaskRecord
+
+if TYPE_CHECKING:
+    from sim_link import Call
 
 LIVE = (Status.PENDING, Status.RUNNING)
 Key = tuple[str, datetime, int, bool]
@@ -97,6 +100,10 @@ class Ledger:
     def live_of(self, name: str) -> list[Run]:
         return [run for run in self.live.values() if run.task_name == name]
 
+    def was_run(self, run_id: int, name: str) -> bool:
+        """Whether there is, or was, such a run of that task."""
+        return run_id in self.runs and self.runs[run_id].task_name == name
+
     def look(self, call: Call, time: float) -> Delta:
         """What changed since the last look."""
         delta = Delta(call, time)
@@ -136,7 +143,7 @@ class Ledger:
                 self.live[run.id] = run
             else:
                 self.live.pop(run.id, None)
-        if delta.skips:
+        if delta.skips or delta.call.method == "prune":
             self.skips = self.view.skips()
 
 

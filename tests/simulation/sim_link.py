@@ -14,6 +14,7 @@ from functools import partialmethod
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from sim_asked import Asked, asked_now
 from sim_loop import Process, SimLoop
 
 from cronkit_core import StorageError
@@ -48,15 +49,10 @@ class CallFault:
     seconds: float
     down: float
 
-    def hits(self, method: str, result: Any = None) -> bool:
-        """Whether it is this call's turn. One at a "start" looks at what the call brought."""
-        if self.methods == "start":
-            fits = method == "claim" and result is not None and bool(result.runs)
-        elif result is None:
-            fits = self.methods in ("any", method)
-            fits = fits or (self.methods == "write" and method in WRITES)
-        else:
-            fits = False
+    def hits(self, method: str) -> bool:
+        """Whether it is this call's turn."""
+        fits = self.methods in ("any", method)
+        fits = fits or (self.methods == "write" and method in WRITES)
         if not fits or self.count <= 0:
             return False
         if self.skip > 0:
@@ -77,6 +73,10 @@ class Call:
     args: tuple[Any, ...]
     options: dict[str, Any]
     result: Any
+    sent: float
+    """When it set out from its process."""
+    asked: Asked | None
+    """The operation that it is a part of, if any."""
 
     @property
     def owner(self) -> str | None:
@@ -119,7 +119,15 @@ class Server:
         """Whether what a process has sent is done even if the process dies or stalls meanwhile."""
         self.seed = seed
 
-    def do(self, link: Link, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def do(
+        self,
+        link: Link,
+        method: str,
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+        sent: float,
+        asked: Asked | None,
+    ) -> Any:
         """One transaction, now."""
         now: datetime | None = None
         if (i := NOW.get(method)) is not None:
@@ -129,7 +137,8 @@ class Server:
                 now = args[i]
         result = _finished(getattr(self.storage, method)(*args, **options))
         if method not in READS:
-            self.observe(Call(method, link.node.name, now, args, options, result))
+            name = link.node.name
+            self.observe(Call(method, name, now, args, options, result, sent, asked))
         return result
 
 
@@ -162,6 +171,7 @@ class Link:
         if fault is not None and fault.what == "late":
             there += fault.seconds
         answer: asyncio.Future[Any] = loop.create_future()
+        sent, asked = loop.time(), asked_now()
 
         def commit() -> None:
             if fault is not None and fault.what == "kill before":
@@ -169,15 +179,14 @@ class Link:
             if fault is not None and fault.what == "before":
                 return loop.at(back, deliver, StorageError(f"{method} failed, nothing was done"))
             try:
-                result = server.do(self, method, args, options)
+                result = server.do(self, method, args, options, sent, asked)
             except StorageError as error:
                 return loop.at(back, deliver, error)
-            late = fault or self._fault(method, result)
-            if late is not None and late.what in ("kill before", "kill after"):
-                return self.node.die(late.down, self._process)
-            if late is not None and late.what in ("before", "after"):
+            if fault is not None and fault.what == "kill after":
+                return self.node.die(fault.down, self._process)
+            if fault is not None and fault.what == "after":
                 result = StorageError(f"{method} failed, after it was done")
-            waits = late.seconds if late is not None and late.what == "late answer" else 0.0
+            waits = fault.seconds if fault is not None and fault.what == "late answer" else 0.0
             return loop.at(back + waits, deliver, result)
 
         def deliver(result: Any) -> None:
@@ -194,11 +203,14 @@ class Link:
             loop.call_later(there, commit, context=self._process.context)
         return await answer
 
-    def _fault(self, method: str, result: Any = None) -> CallFault | None:
+    def _fault(self, method: str) -> CallFault | None:
         """What goes wrong with this call, if anything does."""
-        fault = next((f for f in self.node.faults if f.hits(method, result)), None)
+        fault = next((f for f in self.node.faults if f.hits(method)), None)
         if fault is not None:
-            lasts = fault.seconds if fault.what.startswith("late") else 0.0
+            is_late = fault.what.startswith("late")
+            if not fault.what.startswith("kill"):  # a death is counted when it comes
+                self.node.world.faults["late calls" if is_late else "failed calls"] += 1
+            lasts = fault.seconds if is_late else 0.0
             self.node.disturb(f"{fault.what} {method}", lasts)
         return fault
 

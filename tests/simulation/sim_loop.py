@@ -43,7 +43,6 @@ class Process:
         self.steps_left: int | None = None
         """After so many more steps, `on_last_step` is called."""
         self.on_last_step: Callable[[], None] = self.kill
-        self.works: list[asyncio.Task[Any]] = []
         self._backlog: list[asyncio.Handle] = []
         self._asleep_since: float | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -99,6 +98,19 @@ class Process:
         return True
 
 
+class Work(asyncio.Task[Any]):
+    """A task with a hash that is the same each time: asyncio keeps tasks in sets, and goes through
+    those in the order of their hashes."""
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], **options: Any) -> None:
+        loop: SimLoop = options["loop"]
+        self._number = len(loop.works)
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class SimLoop(asyncio.BaseEventLoop):
     """Time passes when there is nothing else to do, and then at once."""
 
@@ -114,7 +126,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self.on_accident: Callable[[str], None] = print
         """Told of what asyncio has to report: exceptions that nobody retrieved, and the like."""
         self.set_exception_handler(self._note)
-        self._works: list[asyncio.Task[Any]] = []
+        self.works: list[Work] = []
+        """All that was ever started."""
 
     def time(self) -> float:
         return self._seconds
@@ -123,13 +136,10 @@ class SimLoop(asyncio.BaseEventLoop):
         """Call `fn` in so many seconds, as the world."""
         self.call_later(seconds, fn, *args, context=self.world)
 
-    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = super().create_task(coro, **options)
-        self._works.append(task)
-        process = _process.get()
-        if process is not None:
-            process.works.append(task)
-        return task
+    def create_task(self, coro: Any, **options: Any) -> Work:
+        work = Work(coro, loop=self, **options)
+        self.works.append(work)
+        return work
 
     def resume(self, handles: list[asyncio.Handle]) -> None:
         self._ready.extend(handles)
@@ -150,16 +160,24 @@ class SimLoop(asyncio.BaseEventLoop):
             heappush(self._scheduled, timer)
 
     def dispose(self) -> None:
-        """Throw away what has not ended, without letting any of it run on."""
-        for task in self._works:
-            if not task.done():
-                task._log_destroy_pending = False
-                coro = task.get_coro()
+        """Throw away what has not ended, without letting any of it run on.
+
+        Exceptions that nobody took are reported here, and not when the garbage is collected.
+        """
+        for work in self.works:
+            if work.done() and work._log_traceback:
+                self._note(self, {"message": "nobody took", "exception": work.exception()})
+        # What is told from now on, it depends on the collector of garbage when.
+        self.on_accident = lambda what: None
+        for work in self.works:
+            if not work.done():
+                work._log_destroy_pending = False
+                coro = work.get_coro()
                 for _ in range(10):  # each `finally` that awaits has to be left, too
                     with suppress(BaseException):
                         coro.close()
                         break
-        self._works.clear()
+        self.works.clear()
         self.close()
 
     def _run_once(self) -> None:

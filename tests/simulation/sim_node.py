@@ -115,7 +115,7 @@ class Node:
             return
         process.kill()
         self.rests = False
-        self.world.kills += 1
+        self.world.faults["kills"] += 1
         self.disturb("dies", down)
         if process is self.process:
             self.boot_in(down)
@@ -126,6 +126,7 @@ class Node:
         if not process.alive or process.stalled:
             return
         process.stall(asleep=asleep)
+        self.world.faults["freezes"] += 1
         self.disturb("sleeps" if asleep else "stalls", seconds)
 
         def go_on() -> None:
@@ -141,7 +142,7 @@ class Node:
         if not self.up:
             return
         self.going = True
-        self.world.book.stopped.add(self.owner)
+        self.world.faults["stops"] += 1
         calm = self.disturbed_at < self.world.loop.time()
         self.disturb("stops", 0.0)
         ended = self.world.loop.create_task(self._stopped(down, calm=calm, same=same))
@@ -153,9 +154,10 @@ class Node:
 
     async def _stopped(self, down: float, *, calm: bool, same: bool) -> None:
         began, disturbances = self.world.loop.time(), self.disturbances
+        self.world.book.stopped.setdefault(self.owner, began)
         await self.scheduler.stop()
         if calm and self.disturbances == disturbances:
-            self.world.check_stopped(self.scheduler, self.world.loop.time() - began)
+            self.world.check_stopped(self, self.world.loop.time() - began)
         self.disturb("stopped", down)
         if same:
             self.rests = True

@@ -7,6 +7,7 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from sim_asked import ask
 from sim_scenario import Step
 
 from cronkit_core import CronkitError, InvalidSchedule, InvalidTask, Status
@@ -38,38 +39,49 @@ async def _operate(world: World, node: Node, step: Step) -> None:
     plan = world.scenario.tasks[step.task]
     name, options = plan.name, step.options
     match step.kind:
-        case "add":
-            await scheduler.add_task(name, "work", **{**plan.definition, **options})
-        case "readd":
-            await scheduler.remove_task(name)
-            await scheduler.add_task(name, "work", **{**plan.definition, **options})
+        case "add" | "readd":
+            if step.kind == "readd":
+                with ask(world, "remove", name):
+                    await scheduler.remove_task(name)
+            definition = {**plan.definition, **options}
+            with ask(world, "add", name, handler="work", **definition):
+                await scheduler.add_task(name, "work", **definition)
         case "update":
-            await scheduler.update_task(name, **options)
+            with ask(world, "update", name, **options):
+                await scheduler.update_task(name, **options)
         case "remove":
-            await scheduler.remove_task(name, **options)
+            with ask(world, "remove", name):
+                await scheduler.remove_task(name, **options)
         case "disable":
-            await scheduler.disable_task(name, note="for now", by="ana")
+            with ask(world, "disable", name):
+                await scheduler.disable_task(name, note="for now", by="ana")
         case "enable":
-            await scheduler.enable_task(name)
+            with ask(world, "enable", name):
+                await scheduler.enable_task(name)
         case "pause":
-            await scheduler.disable_task(name)
+            with ask(world, "disable", name):
+                await scheduler.disable_task(name)
             await asyncio.sleep(options["seconds"])
-            await scheduler.enable_task(name)
+            with ask(world, "enable", name):
+                await scheduler.enable_task(name)
         case "trigger":
             for _ in range(options["times"]):
-                await scheduler.trigger_task(name, force=options["force"])
+                with ask(world, "trigger", name, force=options["force"]) as asked:
+                    asked.result = await scheduler.trigger_task(name, force=options["force"])
         case "cancel":
             live = await scheduler.runs(statuses=(Status.PENDING, Status.RUNNING))
             live.sort(key=lambda run: (run.task_name, run.slot, run.attempt, run.manual))
             if live:
                 run = Random(f"{world.scenario.seed} {step.at}").choice(live)
-                await scheduler.cancel_run(run.id, by="ana")
+                with ask(world, "cancel", run.task_name, run_id=run.id):
+                    await scheduler.cancel_run(run.id, by="ana")
         case "backfill" if world.scenario.settings["keep_runs"] is None:
             now = scheduler.clock.now()
-            start = now - timedelta(seconds=options["back"])
             # At most so many slots: what is to be healed must be healed soon.
-            start = max(start, now - timedelta(seconds=30 * world.scenario.unit))
-            await scheduler.backfill(name, start, now, overlap=options["overlap"])
+            back = min(options["back"], 30 * world.scenario.unit)
+            start, overlap = now - timedelta(seconds=back), options["overlap"]
+            with ask(world, "backfill", name, start=start, end=now, overlap=overlap) as asked:
+                asked.result = await scheduler.backfill(name, start, now, overlap=overlap)
         case "wait":
             live = await scheduler.runs(name, statuses=(Status.PENDING, Status.RUNNING))
             for run in live[:1]:

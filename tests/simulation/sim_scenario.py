@@ -93,6 +93,7 @@ class Step:
 @dataclass(frozen=True)
 class Scenario:
     seed: int
+    scale: float
     mode: str
     unit: float
     start: datetime
@@ -152,6 +153,7 @@ def draw(seed: int, *, scale: float = 1.0) -> Scenario:
     slow = rng.choice((0.01, 0.01, 0.2, 0.2, 1.0, 3.0))
     return Scenario(
         seed=seed,
+        scale=scale,
         mode=mode,
         unit=unit,
         start=start.replace(microsecond=0),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
+from check_asked import Requests
 from check_end import check_end
 from check_runs import Runs
 from check_slots import Slots
@@ -24,8 +27,11 @@ from sim_operations import operate
 from sim_scenario import CALM, FILE, SERVER, Scenario, Step
 from sim_storage import make_storage
 
-from cronkit_core import Reason, RunSucceeded, Scheduler, Status
+from cronkit_core import Reason, RunSucceeded, Status
 from cronkit_core.context import ActiveRun
+
+SHORT = 0.2
+"""A call that takes no longer is short, in seconds."""
 
 
 @dataclass
@@ -38,7 +44,8 @@ class Story:
     """How long it was, in the simulation."""
     steps: int
     commits: int
-    kills: int
+    faults: Counter[str]
+    """How often what went wrong."""
     slots: int
     runs: int
     lines: list[str] = field(default_factory=list)
@@ -71,10 +78,12 @@ class World:
         self.slots = Slots(self.ledger)
         self.runs = Runs(self.ledger, self.book, scenario.settings["groups"])
         self.time = Timeliness(self, self.ledger)
+        self.requests = Requests(self.ledger)
         self.healed = asyncio.Event()
         self.nodes = [Node(self, i) for i in range(scenario.nodes)]
         self.told_of: dict[int, int] = {}
-        self.kills = self.commits = 0
+        self.faults: Counter[str] = Counter()
+        self.commits = 0
         self.violation: Violation | None = None
         self.lines: list[str] = []
         self._trace = trace
@@ -103,8 +112,10 @@ class World:
             self.slots.check(delta)
             self.runs.check(delta)
             self.time.check(delta)
+            self.requests.check(delta)
             self.ledger.take_over(delta)
             self.runs.check_after(delta)
+            self.requests.check_after()
         except Violation as violation:
             self.fail(violation.code, f"at {self.loop.time():.3f} s: {violation}")
 
@@ -164,14 +175,20 @@ class World:
         if self.told_of[run_id] > 1:
             self.fail("event", f"{event} came twice")
 
-    def check_stopped(self, scheduler: Scheduler, took: float) -> None:
-        assert scheduler.engine is not None
+    def check_stopped(self, node: Node, took: float) -> None:
+        """A scheduler was stopped, and nothing went wrong meanwhile."""
+        engine = node.scheduler.engine
+        assert engine is not None
         settings = self.scenario.settings
         patience = settings["shutdown_grace"] + min(settings["cancel_grace"], 2.0) + 8.0
         if took > patience + 10 * self.scenario.latency:
             self.fail("stop", f"it took {took:.1f} s")
-        if not scheduler.engine.finished.is_set() and scheduler.engine.running:
+        if not engine.finished.is_set() and engine.running:
             self.fail("stop", "the loop of a stopped scheduler goes on")
+        left = [run for run in self.ledger.live.values() if run.owner == engine.owner]
+        # There are two seconds to record what was interrupted.
+        if left and self.scenario.latency <= SHORT:
+            self.fail("stop", f"{left[0]} is left running")
 
     # --- what happens
 
@@ -200,7 +217,7 @@ class World:
             seconds=seconds,
             steps=steps,
             commits=self.commits,
-            kills=self.kills,
+            faults=self.faults,
             slots=sum(map(len, self.slots.fated.values())),
             runs=len(self.ledger.runs),
             lines=self.lines,
@@ -270,6 +287,7 @@ class World:
             self._take(step)
 
     def _set_clock(self, node: Node, by: float) -> None:
+        self.faults["clock steps"] += 1
         if self.scenario.mode in (CALM, FILE) or (self.scenario.mode == SERVER and by % 3 == 0):
             self.offset += by
         else:
@@ -291,5 +309,15 @@ def quiet() -> Iterator[None]:
 
 
 def simulate(scenario: Scenario, backend: str = "memory", *, trace: bool = False) -> Story:
-    """Run a scenario and check it."""
-    return World(scenario, backend, trace=trace).run()
+    """Run a scenario and check it. On the backend "both", it is the story in memory, which that on
+    SQLite has to be, line by line."""
+    if backend != "both":
+        return World(scenario, backend, trace=trace).run()
+    ours, theirs = (World(scenario, kind, trace=True).run() for kind in ("memory", "sqlite"))
+    if ours.violation is not None or theirs.violation is not None:
+        return ours if ours.violation is not None else theirs
+    for line, other in zip_longest(ours.lines, theirs.lines):
+        if line != other:
+            difference = Violation("another story", f"in memory {line}\non SQLite {other}")
+            return replace(ours, violation=difference)
+    return ours

@@ -1,5 +1,8 @@
 """Every backend of the core is held to the contract."""
 
+import subprocess
+import sys
+
 import pytest
 
 from cronkit_core import MemoryStorage, PostgresStorage, SQLiteStorage
@@ -52,3 +55,17 @@ class TestPostgres(StorageContract):
         await another.open()
         yield another
         await another.close()
+
+
+@pytest.mark.parametrize("missing", ["pytest", "pytest_asyncio"])
+def test_without_pytest_it_says_what_to_install(missing):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "import cronkit_core.testing\n"
+        "assert cronkit_core.testing.VirtualClock\n"
+        "cronkit_core.testing.StorageContract"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: StorageContract is a suite for pytest: install pytest and pytest-asyncio"
+    )

@@ -1,14 +1,16 @@
 """What an operation costs, counted: statements, steps of SQLite's machine, pages of PostgreSQL.
 Nothing here is timed, so a busy machine changes nothing."""
 
+import asyncio
 import json
 import sqlite3
+import sys
 from datetime import timedelta
 
 import psycopg
 import pytest
 
-from cronkit_core import PostgresStorage, RunQuery, TaskQuery
+from cronkit_core import MemoryStorage, PostgresStorage, RunQuery, TaskQuery
 from cronkit_core.storage import postgres_claims, postgres_edits, postgres_queries
 from cronkit_core.storage.base import Claim, Retention, TaskWrite
 from cronkit_core.storage.sqlite_base import run_program
@@ -224,6 +226,7 @@ def test_sqlite_is_not_slowed_down_by_what_a_task_has(database, of):
             programs.finish([success(run, task_id)], at(5)),
             programs.wake(at(6), "me"),
             programs.prune([Retention(name, 5, None)], 1),
+            programs.prune([Retention(name, None, at(-100_000))], 1),
         ]
         if of == "history":
             looks += [
@@ -240,6 +243,82 @@ def test_sqlite_is_not_slowed_down_by_what_a_task_has(database, of):
         database.connection.execute("DELETE FROM cronkit_runs")
     for few, many in zip(steps[10], steps[3_000], strict=True):
         assert many <= few * 1.1 + 20, steps
+
+
+def test_memory_is_not_slowed_down_by_runs_that_wait():
+    """Counted in calls of functions, which a loop over the runs of a task makes one by one."""
+    calls = {}
+    for count in (200, 2_000):
+        storage = MemoryStorage()
+        asyncio.run(_with_waiting_runs(storage, count))
+        [run] = asyncio.run(storage.runs(RunQuery(statuses=["running"])))
+        made_calls = 0
+
+        def profile(frame, event, argument):
+            nonlocal made_calls
+            made_calls += event in ("call", "c_call")
+
+        end = storage.finish([success(run, storage._task_of[run.id])], at(5))
+        sys.setprofile(profile)
+        try:
+            with pytest.raises(StopIteration):  # it awaits nothing
+                end.send(None)
+        finally:
+            sys.setprofile(None)
+        calls[count] = made_calls
+        released = asyncio.run(storage.runs(RunQuery(limit=count + 1)))
+        assert [r.slot for r in released if r.due_at is not None] == [at(-count)]
+    assert calls[2_000] <= calls[200] * 1.5, calls
+
+
+async def _with_waiting_runs(storage, count):
+    """A task with a running run, and so many that wait for it."""
+    await storage.save_tasks([TaskWrite(made())], T0)
+    await storage.claim(start_all, T0, owner="me", lease=LEASE, limit=1)
+    [task] = await storage.tasks(TaskQuery())
+    new = [new_run(task, at(-i)) for i in range(1, count + 1)]
+    assert len(await storage.enqueue(new, T0, revision=task.revision)) == count
+
+
+LISTS = (
+    RunQuery(statuses=["error"]),
+    RunQuery(statuses=["error", "running"], before_id=900),
+    RunQuery(since=at(-10), until=at(-1)),
+    RunQuery(until=at(-970), statuses=["success"]),
+)
+"""Lists over the runs of all tasks whose answers are far from the newest runs."""
+
+
+def test_sqlite_lists_runs_of_all_tasks_from_an_index(database):
+    """Lists by outcome and by time cost as much among many runs as among few."""
+    steps = {}
+    for count in (4_000, 40_000):
+        database.connection.execute("DELETE FROM cronkit_runs")
+        database.connection.execute("DELETE FROM sqlite_sequence")
+        database.connection.execute(
+            "INSERT INTO cronkit_runs (task_id, task_name, slot, status, triggered_by, "
+            "scheduled_for, finished_at, reason) "
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+            "SELECT i, 'task ' || i, "
+            "replace(datetime(?, (i - 1000) || ' seconds'), ' ', 'T') || '.000000+00:00', "
+            "iif(i < 20, 'error', 'success'), 'schedule', '', '', iif(i < 20, 'exception', NULL) "
+            "FROM n",
+            (count, T0.isoformat(" ", "seconds")[:19]),
+        )
+        found = []
+        for query in LISTS:
+            runs = database.run(programs.runs(query))
+            assert runs
+            assert [run.id for run in runs] == sorted((run.id for run in runs), reverse=True)
+            found.append(database.steps)
+            plans = database.plans()
+            assert any("runs_ended" in line for line in plans)
+            for line in plans:
+                # The table is read between two ids only; scanned are runs that have not ended.
+                assert not line.startswith("SCAN cronkit_runs") or "runs_live" in line, line
+        steps[count] = found
+    for few, many in zip(steps[4_000], steps[40_000], strict=True):
+        assert many <= few * 1.05 + 20, steps
 
 
 # --- PostgreSQL
@@ -389,7 +468,37 @@ async def test_postgres_is_not_slowed_down_by_what_a_task_has(
         assert many <= few + 15, pages
 
 
-def explained(connection, statements):
+@pytest.mark.postgres
+async def test_postgres_lists_runs_of_all_tasks_from_an_index(
+    postgres, postgres_storage, monkeypatch
+):
+    storage, schema = postgres_storage, postgres_storage.schema
+    noted = Noted(monkeypatch)
+    pages = {}
+    with psycopg.connect(postgres.dsn, autocommit=True) as connection:
+        await storage._configure(_Sync(connection))
+        before = 0
+        for count in (4_000, 40_000):
+            connection.execute(
+                f'INSERT INTO "{schema}".runs (task_id, task_name, slot, status, triggered_by, '
+                "scheduled_for, finished_at, reason) "
+                "SELECT i, 'task ' || i, %s + (i - 1000) * interval '1 second', "
+                "CASE WHEN i < 20 THEN 'error' ELSE 'success' END, 'schedule', %s, %s, "
+                "CASE WHEN i < 20 THEN 'exception' END "
+                "FROM generate_series(%s::bigint, %s) AS i".encode(),
+                (T0, T0, T0, before + 1, count),
+            )
+            before = count
+            connection.execute(f'VACUUM ANALYZE "{schema}".runs'.encode())
+            noted.statements.clear()
+            for query in LISTS:
+                assert await storage.runs(query)
+            pages[count] = explained(connection, noted.statements, sorted_at_most=50)
+    for few, many in zip(pages[4_000], pages[40_000], strict=True):
+        assert many <= few + 30, pages
+
+
+def explained(connection, statements, sorted_at_most=10):
     """How many pages each of the statements reads or writes; none may look through a table, or sort
     more than the live runs of a few tasks. What they write is undone."""
     found = []
@@ -401,7 +510,7 @@ def explained(connection, statements):
         found.append(root["Shared Hit Blocks"] + root["Shared Read Blocks"])
         for node in _nodes(root):
             assert node["Node Type"] != "Seq Scan", sql
-            assert node["Node Type"] != "Sort" or node["Actual Rows"] <= 10, sql
+            assert node["Node Type"] != "Sort" or node["Actual Rows"] <= sorted_at_most, sql
     return found
 
 

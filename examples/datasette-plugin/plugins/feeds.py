@@ -1,7 +1,8 @@
 """A Datasette plugin with a handler of its own, a task that it adds, and a check of what people
 configure.
 
-    datasette feeds.db --create --internal internal.db --plugins-dir examples/datasette-plugin/plugins
+    cd examples/datasette-plugin
+    datasette feeds.db --create --internal internal.db --plugins-dir plugins --root
 """
 
 from datasette import Forbidden, hookimpl
@@ -12,7 +13,7 @@ from datasette_cron.requirements import demands
 
 
 def check_config(datasette, config):
-    """What makes sense: asked before a task is stored that somebody makes on a page or over REST."""
+    """What makes sense: asked before a task is stored that people make on a page or over REST."""
     if config.get("database") not in datasette.databases:
         raise ValueError("'database' is to be the name of a database")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from .events import (
     Events,
@@ -34,13 +35,12 @@ class Announcer:
         """`run` is about to be executed."""
         if self._events.wants(RunStarted):
             self._events.emit(RunStarted(run.task_name, run))
-        if self._telemetry is not None and (late := lateness(run)) is not None:
-            self._telemetry.started(run.task_name, late)
+        if (late := lateness(run)) is not None:
+            self._measure(lambda telemetry: telemetry.started(run.task_name, late))
 
     def ended(self, run: Run, finish: Finish) -> None:
         """The end of `run` is recorded."""
-        if self._telemetry is not None:
-            self._telemetry.ended(finish)
+        self._measure(lambda telemetry: telemetry.ended(finish))
         if finish.status is Status.SUCCESS:
             if self._events.wants(RunSucceeded):
                 self._events.emit(RunSucceeded(finish.task_name, run, finish.duration_ms or 0))
@@ -98,8 +98,7 @@ class Announcer:
             skip.last_slot,
             extra={"task": skip.task_name, "reason": skip.reason.value, "slots": skip.count},
         )
-        if self._telemetry is not None:
-            self._telemetry.skipped(skip)
+        self._measure(lambda telemetry: telemetry.skipped(skip))
         if self._events.wants(SlotsMissed):
             kind = SlotsMissed if skip.reason is SkipReason.MISSED else SlotsSkipped
             self._events.emit(
@@ -119,9 +118,16 @@ class Announcer:
                 "reason": Reason.LOST.value,
             },
         )
-        if self._telemetry is not None:
-            self._telemetry.ended(finish)
+        self._measure(lambda telemetry: telemetry.ended(finish))
         self._events.emit(RunLost(finish.task_name, finish.run_id, retry_at))
+
+    def _measure(self, report: Callable[[Telemetry], None]) -> None:
+        """Report to the metrics, which are the application's and may raise."""
+        if self._telemetry is not None:
+            try:
+                report(self._telemetry)
+            except Exception:
+                logger.exception("a metric could not be reported")
 
     def paused(self, record: TaskRecord) -> None:
         """The failures of a task have disabled it."""

@@ -20,6 +20,7 @@ from .schedules.base import Schedule, instant
 from .schedules.parse import parse_schedule
 from .tasks import CatchUp, Overlap, Policies, Task, TaskRecord
 
+# In UTF-8. An index of PostgreSQL takes 2,704 bytes a row, and some hold two names.
 MAX_NAME = 1_000
 MAX_CONFIG = 1_000_000
 MAX_SECONDS = 10 * 365 * 86400.0
@@ -41,9 +42,9 @@ def check_name(name: object, what: str = "task name") -> str:
         raise InvalidTask(f"{what} must be a string, not {shown(name)}")
     if not name:
         raise InvalidTask(f"{what} is empty: give it at least one character")
-    if len(name) > MAX_NAME:
-        raise InvalidTask(f"{what} {name[:40]!r}... has {len(name)} characters: at most {MAX_NAME}")
     _check_text(name, what)
+    if (size := len(name.encode())) > MAX_NAME:
+        raise InvalidTask(f"{what} {name[:40]!r}... has {size} bytes in UTF-8: at most {MAX_NAME}")
     return name
 
 
@@ -127,13 +128,13 @@ def make_retry(key: str, value: object) -> RetryPolicy:
         where = f"{key}[{name!r}]"
         match name:
             case "max_retries":
-                checked[name] = _integer(where, item, 0, 1_000)
+                checked[name] = check_integer(where, item, 0, 1_000)
             case "backoff":
                 if item not in BACKOFFS:
                     raise InvalidTask(f"bad {where} {shown(item)}: one of {', '.join(BACKOFFS)}")
                 checked[name] = item
             case "base" | "max_delay" | "give_up_after":
-                checked[name] = None if item is None else _seconds(where, item)
+                checked[name] = None if item is None else check_seconds(where, item)
             case "jitter":
                 checked[name] = _number(where, item, 0, 1)
             case "on":
@@ -147,6 +148,13 @@ def _names(key: str, value: object) -> tuple[str, ...]:
     return tuple(check_name(name, f"{key}: exception name") for name in value)
 
 
+def check_seconds(key: str, value: object) -> float:
+    """`value`, seconds or a timedelta, as seconds: 0 to ten years. Raises InvalidTask."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    return _number(key, value, 0, MAX_SECONDS, " seconds (10 years)")
+
+
 def _number(key: str, value: object, low: float, high: float, unit: str = "") -> float:
     # False for what is no number, for NaN and for the infinities.
     fits = not isinstance(value, bool) and isinstance(value, int | float) and low <= value <= high
@@ -155,13 +163,8 @@ def _number(key: str, value: object, low: float, high: float, unit: str = "") ->
     return float(value)  # type: ignore[arg-type]  # it fits
 
 
-def _seconds(key: str, value: object) -> float:
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    return _number(key, value, 0, MAX_SECONDS, " seconds (10 years)")
-
-
-def _integer(key: str, value: object, low: int, high: int) -> int:
+def check_integer(key: str, value: object, low: int, high: int) -> int:
+    """`value`, if it is a whole number from `low` to `high`. Raises InvalidTask."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InvalidTask(f"bad {key} {shown(value)}: a whole number from {low} to {high}")
     return value
@@ -181,7 +184,7 @@ def _optional(check: Any, *bounds: float) -> Any:
 
 
 def _positive_seconds(key: str, value: object) -> float:
-    seconds = _seconds(key, value)
+    seconds = check_seconds(key, value)
     if seconds == 0:
         raise InvalidTask(f"bad {key} {shown(value)}: more than 0 seconds")
     return seconds
@@ -197,28 +200,28 @@ def _instant(key: str, value: object) -> datetime:
             ) from None
     if not isinstance(value, datetime):
         raise InvalidTask(f"bad {key} {shown(value)}: an aware datetime")
-    try:
-        return instant(value, key)
-    except OverflowError:
-        raise InvalidTask(f"bad {key} {value}: in UTC it is not in the years 1 to 9999") from None
+    found = instant(value, key)
+    if found.utcoffset():
+        raise InvalidTask(f"bad {key} {value}: in UTC it is not in the years 1 to 9999")
+    return found
 
 
 _CHECKS: dict[str, Any] = {
     "overlap": _choice(Overlap),
     "catch_up": _choice(CatchUp),
-    "catch_up_limit": lambda key, value: _integer(key, value, 1, 10_000),
-    "grace": _seconds,
+    "catch_up_limit": lambda key, value: check_integer(key, value, 1, 10_000),
+    "grace": check_seconds,
     "retry": make_retry,
     "timeout": _optional(_positive_seconds),
-    "jitter": _seconds,
+    "jitter": check_seconds,
     "start_at": _optional(_instant),
     "end_at": _optional(_instant),
-    "max_runs": _optional(_integer, 1, 10**12),
-    "pause_after_failures": _optional(_integer, 1, 10**6),
+    "max_runs": _optional(check_integer, 1, 10**12),
+    "pause_after_failures": _optional(check_integer, 1, 10**6),
     "group": _optional(lambda key, value: check_name(value, key)),
-    "priority": lambda key, value: _integer(key, value, -100, 100),
-    "keep_runs": _optional(_integer, 0, 10**9),
-    "keep_for": _optional(_seconds),
+    "priority": lambda key, value: check_integer(key, value, -100, 100),
+    "keep_runs": _optional(check_integer, 0, 10**9),
+    "keep_for": _optional(check_seconds),
 }
 
 

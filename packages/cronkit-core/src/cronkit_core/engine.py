@@ -234,8 +234,10 @@ class Engine:
                 # Nothing can start, but slots that are skipped, or cancel a run, need no room.
                 self._look_again_at = self.clock.monotonic() + self.settings.poll
             planner = Planner(room, self.settings.groups, self.executions.all)
-            self._in_doubt = True
             async with self.turn:
+                if self._stopping:  # the turn may have been long in coming
+                    break
+                self._in_doubt = True
                 claimed = await self.storage.claim(
                     planner.plan,
                     self.clock.now(),
@@ -281,21 +283,17 @@ class Engine:
 
     async def _recorded(self, finishes: Sequence[Finish], refused: set[int]) -> None:
         """The storage has taken the ends of runs, except for those that it refused."""
-        enabled = set()
-        ended = []
-        for finish in finishes:
-            execution = self.executions.all.get(finish.run_id)
-            if execution is None:
-                continue  # it could not be adopted
-            ended.append(execution)
-            if execution.task.enabled:
-                enabled.add(execution.task_id)
+        known = self.executions.all
+        # One that is not known could not be adopted.
+        ended = [(known[f.run_id], f) for f in finishes if f.run_id in known]
+        for execution, finish in ended:
             if finish.run_id in refused:
                 self._announcer.refused(execution.run)
             else:
                 self._announcer.ended(execution.run, finish)
+        enabled = {execution.task_id for execution, _ in ended if execution.task.enabled}
         await self._tell_paused([f for f in finishes if f.run_id not in refused], enabled)
-        for execution in ended:
+        for execution, _ in ended:
             self.executions.forget(execution.run.id)
             if execution.run.task_group is not None:
                 self._full_groups.discard(execution.run.task_group)
@@ -348,11 +346,13 @@ class Engine:
         self._renew_when = wall + self._lease / 3
         for report in reports:
             known[report.run_id].active.reported()
-        for run in mine:
-            if run.id not in known:
+        kept = {run.id: run for run in sorted(mine, key=lambda run: run.id)}
+        for run_id, run in kept.items():
+            if run_id not in known:
                 await self._adopt(run)
-        for run_id in known.keys() - {run.id for run in mine}:
-            self.executions.cancel(run_id, LEASE_LOST)
+        for run_id in known:
+            if run_id not in kept:
+                self.executions.cancel(run_id, LEASE_LOST)
 
     def _reports(self, now: float) -> list[Report]:
         """What runs have to say that are not over in a moment anyway."""
@@ -393,7 +393,7 @@ class Engine:
         self._stopping = True
         self._wake.set()
         # A claim that is under way brings its runs before anything else.
-        await self.clock.wait(self._resting, STOP_GRACE if hurry else grace)
+        await self.clock.wait(self._resting, STOP_GRACE if hurry else max(grace, STOP_GRACE))
         if not hurry:
             await self.clock.wait(self.executions.empty, grace)
         self.executions.cancel_all(INTERRUPTED)

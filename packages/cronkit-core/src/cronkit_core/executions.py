@@ -4,6 +4,7 @@ recorded."""
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 from collections.abc import Callable
@@ -105,6 +106,7 @@ class Executions:
         self.empty.clear()
         if broken is None:
             execution.work = asyncio.create_task(self._execute(execution))
+            execution.work.add_done_callback(functools.partial(self._over, execution))
         else:
             self._end(execution, Outcome(reason=Reason.BROKEN, message=broken))
 
@@ -136,6 +138,21 @@ class Executions:
             outcome = _settled(execution.stop, outcome)
             tell(outcome)
         self._end(execution, outcome)
+
+    def _over(self, execution: Execution, work: asyncio.Task[None]) -> None:
+        """The task of an execution is done. Cancelled before its first step, it has said nothing;
+        and what surrounds the handler, such as somebody's tracing, may have raised."""
+        error = None if work.cancelled() else work.exception()
+        if error is not None:
+            logger.error(
+                "run %d of %r could not be executed",
+                execution.run.id,
+                execution.task.name,
+                exc_info=error,
+            )
+        if not execution.ended:
+            outcome = FROM_WITHIN if error is None else failure(error)
+            self._end(execution, _settled(execution.stop, outcome))
 
     # --- stopping
 

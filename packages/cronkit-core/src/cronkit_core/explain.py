@@ -59,6 +59,10 @@ def explain(
         return answer(*_of_runs(sorted(attempts, key=lambda run: run.attempt)))
     if task.schedule is None:
         return answer(Fate.BROKEN, f"the task is broken: {task.broken}")
+    record, policies = task.record, task.policies
+    for skip in skips:
+        if instant in (skip.first_slot, skip.last_slot):  # a slot, whatever the schedule says now
+            return answer(*_of_skip(skip), skip)
     before = instant - MICROSECOND
     is_slot = task.schedule.next_after(before) == instant or instant == task.next_slot
     if not is_slot:
@@ -67,25 +71,26 @@ def explain(
         return answer(
             Fate.NO_SLOT,
             f"the schedule names no slot then; the one before is {_said(previous)}, "
-            f"the one after is {_said(following_slot)}",
+            f"the one after is {_said(following_slot)}{_formerly(task, instant)}",
         )
     for skip in skips:
         return answer(*_of_skip(skip), skip)
-    record = task.record
     if instant < record.created_at:
         return answer(Fate.BEFORE, f"the task was made later, {_said(record.created_at)}")
-    policies = task.policies
     if policies.start_at is not None and instant < policies.start_at:
         return answer(Fate.BEFORE, f"the task starts later, {_said(policies.start_at)}")
     if policies.end_at is not None and instant > policies.end_at:
         return answer(Fate.ENDED, f"the task ended before, {_said(policies.end_at)}")
-    if not record.enabled and record.paused_at is not None and instant >= record.paused_at:
-        return answer(Fate.SKIPPED, f"the task is disabled{_paused(task)}")
-    if record.next_slot is None:
+    disabled = "" if record.enabled else f"the task is disabled{_paused(task)}"
+    if record.next_slot is None and (record.last_run_at is None or instant > record.last_run_at):
         return answer(Fate.ENDED, "the schedule of the task is over")
-    if instant >= record.next_slot:
-        if instant > now:
-            return answer(Fate.FUTURE, "the slot is in the future")
+    if instant > now:
+        also = f", and {disabled}" if disabled else ""
+        return answer(Fate.FUTURE, f"the slot is in the future{also}")
+    is_next = record.next_slot is not None and instant >= record.next_slot
+    if disabled and (is_next or (record.paused_at is not None and instant >= record.paused_at)):
+        return answer(Fate.SKIPPED, disabled)
+    if is_next:
         return answer(Fate.DUE, "the slot is due, and has not been claimed yet")
     if record.schedule_since is not None and instant <= record.schedule_since:
         return answer(
@@ -124,7 +129,8 @@ def _of_skip(skip: Skip) -> tuple[Fate, str]:
         case SkipReason.MISSED:
             return (
                 Fate.MISSED,
-                f"it was missed: nobody was running it in time ({skip.count} slots, {span})",
+                f"it was missed: nobody was running, or had room for it, from "
+                f"{_said(skip.first_slot)} to {_said(skip.recorded_at)} ({skip.count} slots)",
             )
         case SkipReason.DISABLED:
             note = f" ({skip.note})" if skip.note else ""
@@ -133,6 +139,13 @@ def _of_skip(skip: Skip) -> tuple[Fate, str]:
             return Fate.SKIPPED, f"an edit of the schedule took its place ({span})"
         case SkipReason.ENDED:
             return Fate.ENDED, "the task had had its max_runs"
+
+
+def _formerly(task: Task, instant: datetime) -> str:
+    since = task.record.schedule_since
+    if since is None or instant > since or instant < task.record.created_at:
+        return ""
+    return f"; until {_said(since)} the schedule may have been another one"
 
 
 def _paused(task: Task) -> str:

@@ -23,14 +23,7 @@ class Handlers:
 
         Raises InvalidTask for what cannot be called, or does nothing when it is.
         """
-        check_name(name, "handler")
-        if not callable(handler):
-            raise InvalidTask(f"handler {name!r} is not callable: {handler!r}")
-        if is_generator(handler):
-            raise InvalidTask(
-                f"handler {name!r} is a generator function, so that calling it runs nothing: "
-                f"take the `yield` out"
-            )
+        check_handler(name, handler)
         self._handlers[name] = handler
 
     def handler(self, name: str | None = None) -> Callable[[F], F]:
@@ -60,3 +53,15 @@ class Handlers:
         if handler is None:
             raise HandlerNotFound(name, self.handlers)
         return handler
+
+
+def check_handler(name: str, handler: object) -> None:
+    """Raises InvalidTask for what cannot be called, or does nothing when it is."""
+    check_name(name, "handler")
+    if not callable(handler):
+        raise InvalidTask(f"handler {name!r} is not callable: {handler!r}")
+    if is_generator(handler):
+        raise InvalidTask(
+            f"handler {name!r} is a generator function, so that calling it runs nothing: "
+            f"take the `yield` out"
+        )

@@ -38,6 +38,8 @@ class Planner:
         self._unsettled: set[int] = set()
         """Tasks of lost runs: what their ends make of them shows in the next claim."""
         self._running: Counter[str] = Counter()
+        self._broken: dict[int, str] = {}
+        """Why tasks cannot be decoded, by their ids."""
 
     @property
     def progress(self) -> bool:
@@ -90,10 +92,10 @@ class Planner:
             return
         task = self._decode(owed.record)
         if owed.record is None or task is None:
-            reason, message = Reason.CANCELLED, f"cancelled by {REMOVED}"
+            task_id, reason, message = 0, Reason.CANCELLED, f"cancelled by {REMOVED}"
             if owed.record is not None:
-                reason, message = Reason.BROKEN, f"the task is broken: {owed.record.broken}"
-            task_id = 0 if owed.record is None else owed.record.id
+                task_id, reason = owed.record.id, Reason.BROKEN
+                message = f"the task is broken: {self._broken[task_id]}"
             self.claim.finishes.append(
                 runs.failed(owed.run, task_id, reason, message, finished_at=now)
             )
@@ -153,17 +155,19 @@ class Planner:
                 return
 
     def _decode(self, record: TaskRecord | None) -> Task | None:
-        if record is None:
+        if record is None or record.id in self._broken:
             return None
         try:
             return decode(record)
         except InvalidTask as error:
             logger.error("task %r is broken: %s", record.name, error)  # noqa: TRY400
+            self._broken[record.id] = str(error)
             self.claim.broken.append((record.id, str(error)))
             return None
 
     def _has_room(self, group: str | None) -> bool:
-        if group is not None and self._running[group] >= self._groups.get(group, self._room + 1):
+        limit = None if group is None else self._groups.get(group)
+        if group is not None and limit is not None and self._running[group] >= limit:
             self.full_groups.add(group)
             return False
         return self._room > 0

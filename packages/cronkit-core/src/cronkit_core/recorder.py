@@ -41,6 +41,7 @@ class Recorder:
         self._turn = turn
         self._more = asyncio.Event()
         self._writing = False
+        self._backing_off = False
 
     def add(self, finish: Finish) -> None:
         """Have the end of a run recorded."""
@@ -50,7 +51,7 @@ class Recorder:
     @property
     def idle(self) -> bool:
         """Whether `run` waits for the clock, or for something to record."""
-        return not self._writing and not self._more.is_set()
+        return self._backing_off or not (self._writing or self._more.is_set())
 
     async def run(self) -> None:
         """Work until this is cancelled."""
@@ -78,9 +79,9 @@ class Recorder:
                     # If it is one of them that the storage cannot take, the others must get by.
                     size = max(size // 2, 1)
                     self.waiting = [*self.waiting[len(batch) :], *batch]
-                    self._writing = False
+                    self._backing_off = True
                     await self._clock.sleep(seconds)
-                    self._writing = True
+                    self._backing_off = False
                 else:
                     size, failures = min(size * 2, self._batch), 0
                     del self.waiting[: len(batch)]

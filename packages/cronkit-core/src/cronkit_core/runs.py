@@ -19,6 +19,9 @@ class Status(StrEnum):
     ERROR = "error"
 
 
+ENDS = (Status.SUCCESS, Status.ERROR)
+
+
 class Reason(StrEnum):
     """Why a run ended as an error."""
 
@@ -296,9 +299,10 @@ def tally(before: Tally, finish: Finish) -> Tally:
     """What a task remembers once a run of it ended as `finish`. A retry to come is no outcome."""
     if not finish.counts:
         return before
-    after = replace(before, last_run_at=finish.finished_at)
+    ended = finish.finished_at
     if finish.status is Status.SUCCESS:
-        return replace(after, last_status="success", last_success_at=finish.finished_at, failures=0)
+        return Tally(before.enabled, 0, ended, "success", ended, before.pauses)
+    after = replace(before, last_run_at=ended)
     if finish.retry is not None:
         return after
     failures = before.failures + 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import secrets
 import signal
@@ -19,7 +18,7 @@ from typing import Any, Self, TypeVar
 from . import changes
 from .clock import Clock, SystemClock
 from .context import captured_logging
-from .definition import check_name, unknown
+from .definition import check_integer, check_name, check_seconds, unknown
 from .engine import STOP_GRACE, Engine, Settings
 from .errors import InvalidTask
 from .events import E, Events
@@ -30,6 +29,9 @@ from .telemetry import make_telemetry
 
 logger = logging.getLogger("cronkit.scheduler")
 F = TypeVar("F", bound=Callable[..., Any])
+
+MOST = 10**9
+"""The highest that a whole number in the settings may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,10 @@ class SchedulerStatus:
     """How many tasks the storage has."""
     pending_runs: int
     """Retries, queued and triggered runs in the storage that have not started."""
+    pending_retries: int
+    """How many of them are a further attempt at a slot."""
+    queued_runs: int
+    """How many of them wait for other runs of their task to end."""
     running_runs: int
     """Runs in the storage that some process executes."""
 
@@ -88,7 +94,7 @@ class Scheduler(RunOperations):
         self.name = socket.gethostname() if name is None else check_name(name, "scheduler name")
         self.owner = new_owner(self.name)
         """The name of this process in the leases of its runs, since it was last started."""
-        self.shutdown_grace = shutdown_grace
+        self.shutdown_grace = check_seconds("shutdown_grace", shutdown_grace)
         self.settings = make_settings(settings)
         self.poll = self.settings.poll
         self._declared: dict[str, dict[str, Any]] = {}
@@ -213,8 +219,8 @@ class Scheduler(RunOperations):
         if not engine.running or not await self.clock.wait(engine.finished, STOP_GRACE):
             work.cancel()  # it waits for a storage that does not answer
         await asyncio.wait([work])
-        if not work.cancelled() and (error := work.exception()) is not None:
-            logger.error("the scheduler's loop had ended", exc_info=error)
+        if self.failure is not None:
+            logger.error("the scheduler's loop had ended", exc_info=self.failure)
 
     async def _close(self) -> None:
         opened, self._opened = self._opened, None
@@ -283,6 +289,12 @@ class Scheduler(RunOperations):
         return not self._starting and (self._engine is None or self._engine.idle)
 
     @property
+    def failure(self) -> BaseException | None:
+        """What ended the loop of this process, or None while it works or when it was stopped."""
+        work = self._work
+        return work.exception() if work and work.done() and not work.cancelled() else None
+
+    @property
     def engine(self) -> Engine | None:
         """The engine of this process, once started."""
         return self._engine
@@ -303,6 +315,8 @@ class Scheduler(RunOperations):
             lateness_p99=late[len(late) * 99 // 100] if late else None,
             tasks=counts["tasks"],
             pending_runs=counts["pending"],
+            pending_retries=counts["retries"],
+            queued_runs=counts["queued"],
             running_runs=counts["running"],
         )
 
@@ -334,19 +348,11 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
             continue
         if key == "groups":
             _check_groups(value)
-        elif (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not 0 < value < math.inf
-        ):
-            raise InvalidTask(f"bad {key} {value!r}: a number above 0")
-        elif isinstance(getattr(defaults, key), int) and not isinstance(value, int):
-            raise InvalidTask(f"bad {key} {value!r}: a whole number")
+        elif isinstance(getattr(defaults, key), int):
+            check_integer(key, value, 1, MOST)
+        elif check_seconds(key, value) == 0:
+            raise InvalidTask(f"bad {key} {value!r}: more than 0 seconds")
     return replace(defaults, **options)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_groups(groups: object) -> None:

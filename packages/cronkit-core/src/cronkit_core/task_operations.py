@@ -12,12 +12,13 @@ from typing import Any
 from . import changes
 from .changes import Definition
 from .clock import Clock
-from .definition import decode_leniently
+from .definition import check_integer, decode_leniently
 from .errors import Conflict, InvalidTask, TaskNotFound
 from .events import Events, TaskAdded, TaskDisabled, TaskEnabled, TaskRemoved, TaskUpdated
 from .executor import Handler
-from .handlers import Handlers
+from .handlers import Handlers, check_handler
 from .preview import UpcomingSlot, preview, preview_task
+from .schedules._spec import shown
 from .schedules.base import instant
 from .schedules.parse import parse_schedule
 from .storage.base import Storage, TaskQuery, TaskWrite
@@ -90,11 +91,19 @@ class TaskOperations(Handlers, ABC):
     async def _add(self, wishes: Sequence[Mapping[str, Any]]) -> list[Task]:
         now = self.clock.now()
         definitions: dict[str, Definition] = {}
+        handlers: dict[str, Handler] = {}
         for wish in wishes:
-            definition = changes.define(now, **self._with_handler_name(wish))
-            if definition.name in definitions:
-                raise InvalidTask(f"task name {definition.name!r} comes twice")
-            definitions[definition.name] = definition
+            named = _with_handler_name(wish)
+            definition = changes.define(now, **named)
+            name = definition.name
+            if name in definitions:
+                raise InvalidTask(f"task name {name!r} comes twice")
+            definitions[name] = definition
+            if callable(handler := wish["handler"]):
+                check_handler(name, handler)
+                handlers[name] = handler
+        for name, handler in handlers.items():
+            self.register_handler(name, handler)
         names = list(definitions)
         tasks: list[Task] = []
         for i in range(0, len(names), SAVED_AT_ONCE):
@@ -107,16 +116,6 @@ class TaskOperations(Handlers, ABC):
         self.wake()
         return tasks
 
-    def _with_handler_name(self, wish: Mapping[str, Any]) -> dict[str, Any]:
-        needed = {"name", "handler", "schedule"}
-        if missing := needed - wish.keys():
-            raise InvalidTask(f"a task needs {', '.join(sorted(missing))}: {dict(wish)!r:.80}")
-        handler = wish["handler"]
-        if callable(handler):
-            self.register_handler(wish["name"], handler)
-            return {**wish, "handler": wish["name"]}
-        return dict(wish)
-
     async def update_task(self, name: str, **changed: Any) -> Task:
         """Change what `changed` names: any argument of `add_task`, and `enabled`.
 
@@ -126,17 +125,21 @@ class TaskOperations(Handlers, ABC):
         await self.open()
         now = self.clock.now()
         enabled = changed.pop("enabled", None)
-        if enabled not in (None, True, False):
+        if enabled is not None and not isinstance(enabled, bool):
             raise InvalidTask(f"bad enabled {enabled!r}: True or False")
-        if callable(changed.get("handler")):
-            self.register_handler(name, changed["handler"])
+        handler = changed.get("handler")
+        if callable(handler):
+            check_handler(name, handler)
             changed["handler"] = name
 
         def write(name: str, old: TaskRecord | None) -> TaskWrite | None:
             if old is None:
                 raise TaskNotFound(name)
             wish = changes.redefine(old, changed)
-            return changes.save(old, wish, now, keep_earlier=False)
+            saved = changes.save(old, wish, now, keep_earlier=False)
+            if callable(handler):
+                self.register_handler(name, handler)
+            return saved
 
         saved = await self._save([name], write)
         if enabled is not None:
@@ -202,7 +205,10 @@ class TaskOperations(Handlers, ABC):
                 refused = []
                 if writes:
                     refused = await self.storage.save_tasks(writes, self.clock.now())
-            for name in set(left) - set(refused):
+            accepted = dict.fromkeys(left)
+            for name in refused:
+                del accepted[name]
+            for name in accepted:
                 if (w := made[name]) is None:
                     saved[name] = old[name]
                 else:
@@ -251,8 +257,7 @@ class TaskOperations(Handlers, ABC):
         Slots come with their local times, and notes where clocks change. Raises TaskNotFound,
         InvalidTask and InvalidSchedule.
         """
-        if not 1 <= n <= MOST_PREVIEWED:
-            raise InvalidTask(f"bad n {n!r}: 1 to {MOST_PREVIEWED}")
+        check_integer("n", n, 1, MOST_PREVIEWED)
         if schedule is None and name is None:
             raise InvalidTask("a preview needs the name of a task, or a schedule")
         if schedule is None:
@@ -267,3 +272,13 @@ class TaskOperations(Handlers, ABC):
         if not records:
             raise TaskNotFound(name)
         return records[0]
+
+
+def _with_handler_name(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """`wish` with the name under which its handler, if it is a function, is to be registered."""
+    if not isinstance(wish, Mapping):
+        raise InvalidTask(f"a task is a dict of the arguments of add_task, not {shown(wish)}")
+    needed = {"name", "handler", "schedule"}
+    if missing := needed - wish.keys():
+        raise InvalidTask(f"a task needs {', '.join(sorted(missing))}: {dict(wish)!r:.80}")
+    return {**wish, "handler": wish["name"]} if callable(wish["handler"]) else dict(wish)

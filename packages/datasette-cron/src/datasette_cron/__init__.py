@@ -10,10 +10,10 @@ from datasette.permissions import Action, PermissionSQL
 from datasette.plugins import pm
 from pluggy import HookimplMarker
 
-from . import hookspecs
+from . import hookspecs, links
 from .events import EVENTS, CronEvent
 from .lifecycle import configure, make_scheduler, prepare_database, start, stop
-from .permissions import ACTIONS, default_rule, menu
+from .permissions import ACTIONS, default_rule
 from .routes import all_routes
 
 hookimpl = HookimplMarker("datasette")
@@ -69,4 +69,24 @@ def register_commands(cli: Any) -> None:
 
 @hookimpl
 def menu_links(datasette: Any, actor: Any) -> Any:
-    return menu(datasette, actor)
+    return links.menu(datasette, actor)
+
+
+@hookimpl
+def homepage_actions(datasette: Any, actor: Any) -> Any:
+    return links.on_homepage(datasette, actor)
+
+
+@hookimpl
+def jump_items_sql(datasette: Any, actor: Any, request: Any) -> Any:
+    return links.jumps(datasette, actor, request)
+
+
+@hookimpl
+def database_actions(datasette: Any, actor: Any, database: str) -> Any:
+    return links.on_database(datasette, actor, database)
+
+
+@hookimpl
+def table_actions(datasette: Any, actor: Any, database: str, table: str) -> Any:
+    return links.on_table(datasette, actor, database, table)

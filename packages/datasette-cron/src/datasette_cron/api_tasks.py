@@ -89,7 +89,7 @@ async def backfill_task(call: Call) -> Response:
     overlap = body.get("overlap")
     if overlap is not None and not isinstance(overlap, str):
         raise BadRequest(f"bad overlap {overlap!r:.80}: skip, queue or allow")
-    await _refuse_many(call, start, end)
+    await refuse_many(call, start, end)
     ids = await call.scheduler.backfill(call.name, start, end, overlap=overlap)
     return Response.json({"ok": True, "run_ids": ids})
 
@@ -122,7 +122,7 @@ async def list_skips(call: Call) -> Response:
     )
 
 
-async def _refuse_many(call: Call, start: datetime, end: datetime) -> None:
+async def refuse_many(call: Call, start: datetime, end: datetime) -> None:
     """Raises BadRequest for a span of too many slots, without counting all of them."""
     schedule = (await call.scheduler.get_task(call.name)).schedule
     if schedule is not None:

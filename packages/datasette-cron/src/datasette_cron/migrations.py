@@ -22,7 +22,15 @@ from . import audit
 
 PREFIX = "datasette_cron_"
 
-STEPS: tuple[Callable[[str], Program[None]], ...] = (audit.make_table,)
+
+def _index_failures(prefix: str) -> Program[None]:
+    # For the timeline of a task: where its failures are, among however many runs.
+    yield Statement(
+        f"CREATE INDEX {prefix}runs_failed ON {prefix}runs (task_name, slot) WHERE status = 'error'"
+    )
+
+
+STEPS: tuple[Callable[[str], Program[None]], ...] = (audit.make_table, _index_failures)
 """How the tables beside the core's came to be: append-only."""
 
 _OWN_SCHEMA = f"{PREFIX}adapter_schema"

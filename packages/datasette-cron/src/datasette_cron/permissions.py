@@ -53,10 +53,3 @@ def gated(view: View, refuse: Callable[[str], Response]) -> View:
             return await view(datasette, request)
 
     return gate
-
-
-async def menu(datasette: Datasette, actor: dict[str, Any] | None) -> list[dict[str, str]]:
-    """The link in Datasette's menu, for those who may follow it."""
-    if not await may_access(datasette, actor):
-        return []
-    return [{"href": datasette.urls.path("/-/cron"), "label": "Scheduled tasks"}]

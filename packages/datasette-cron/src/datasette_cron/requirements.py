@@ -88,6 +88,25 @@ async def check_task(
         raise problem
 
 
+async def refusal(
+    scheduler: Scheduler, actor: Actor, handler: str, config: Mapping[str, Any]
+) -> bool:
+    """Whether `actor` may surely not have the handler run with `config`.
+
+    For a picker of handlers: what cannot be said of an unfinished config is not refused.
+    """
+    found = scheduler.get_handler(handler)
+    requires = None if found is None else _demand(found, "requires")
+    if requires is None:
+        return False
+    try:
+        return await await_me_maybe(requires(scheduler.datasette, actor, _own(config))) is False
+    except Forbidden:
+        return True
+    except Exception:  # noqa: BLE001  # such as a config that lacks what the handler looks at
+        return False
+
+
 async def require(datasette: Datasette, actor: Actor, action: str, resource: Resource) -> None:
     """Raises Forbidden where `actor` may not do `action` with `resource`."""
     if not await datasette.allowed(action=action, resource=resource, actor=actor):

@@ -43,8 +43,19 @@ API = (
         {"GET": Operation(show_description, "This description", {"type": "object"})},
     ),
 )
+# Whatever has a fixed address comes before the tasks: see pages/address.py.
 PAGES = (
     Route(r"/-/cron$", {"GET": pages.index}),
+    Route(r"/-/cron/new$", {"GET": pages.new, "POST": pages.create}),
+    Route(r"/-/cron/runs$", {"GET": pages.runs}),
+    Route(r"/-/cron/runs/(?P<run_id>[^/]+)$", {"GET": pages.run}),
+    Route(r"/-/cron/runs/(?P<run_id>[^/]+)/cancel$", {"POST": pages.cancel}),
+    Route(r"/-/cron/(?P<name>[^/]+)/edit$", {"GET": pages.edit, "POST": pages.update}),
+    Route(r"/-/cron/(?P<name>[^/]+)/run$", {"POST": pages.run_now}),
+    Route(r"/-/cron/(?P<name>[^/]+)/pause$", {"POST": pages.pause}),
+    Route(r"/-/cron/(?P<name>[^/]+)/resume$", {"POST": pages.resume}),
+    Route(r"/-/cron/(?P<name>[^/]+)/backfill$", {"POST": pages.backfill}),
+    Route(r"/-/cron/(?P<name>[^/]+)/delete$", {"GET": pages.ask_delete, "POST": pages.delete}),
     Route(r"/-/cron/(?P<name>[^/]+)$", {"GET": pages.task}),
 )
 

@@ -260,6 +260,8 @@ COMPONENTS: dict[str, Schema] = {
         lateness_p99=optional({"type": "number"}),
         tasks=INT,
         pending_runs=INT,
+        pending_retries=INT,
+        queued_runs=INT,
         running_runs=INT,
         now=TIME,
     ),

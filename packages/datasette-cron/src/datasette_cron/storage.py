@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 from datasette.database import Database, DatasetteClosedError
@@ -12,6 +15,7 @@ from datasette.utils.sqlite import sqlite3
 
 from cronkit_core.clock import Clock, SystemClock
 from cronkit_core.errors import StorageError
+from cronkit_core.storage.base import Wake
 from cronkit_core.storage.sqlite_base import SQLStorage, run_program
 from cronkit_core.storage.sqlite_edits import Program
 
@@ -37,6 +41,7 @@ class InternalStorage(SQLStorage):
         self.programs: AuditedPrograms = AuditedPrograms(PREFIX)
         self.database = database
         self._clock = SystemClock() if clock is None else clock
+        self._own_reader: _OwnReader | None = None
 
     async def open(self) -> None:
         taken = await self.write(bring_up_to_date(self.where, self._clock.now()))
@@ -44,7 +49,10 @@ class InternalStorage(SQLStorage):
             logger.info("took over %d tasks and %d runs of datasette-cron 0.0.1a2", *taken)
 
     async def close(self) -> None:
-        """Nothing to give back: the database is Datasette's, and it closes it."""
+        """Give the loop's own connection back. The database is Datasette's, and it closes it."""
+        reader, self._own_reader = self._own_reader, None
+        if reader is not None:
+            reader.close()
 
     @property
     def where(self) -> str:
@@ -68,12 +76,58 @@ class InternalStorage(SQLStorage):
                 write_cron, transaction=False
             )
 
+    async def wake(self, now: datetime, owner: str, full_groups: Sequence[str] = ()) -> Wake:
+        return await self._read_for_loop(self.programs.wake(now, owner, full_groups))
+
+    async def names_with_history(self, after: str, limit: int) -> list[str]:
+        return await self._read_for_loop(self.programs.names_with_history(after, limit))
+
+    async def _read_for_loop(self, program: Program[T]) -> T:
+        """Read what the loop asks for by itself, not in line with the queries of users."""
+        if self.database.ds.executor is None:  # a Datasette without threads has no lines
+            return await self.read(program)
+        if self._own_reader is None:
+            self._own_reader = _OwnReader(self.database)
+        with self._storage_errors():
+            return await self._own_reader.read(program)
+
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, DatasetteClosedError) as error:
             raise StorageError(f"{self.where}: {error}") from error
+
+
+class _OwnReader:
+    """A thread with a connection to `database` of its own.
+
+    Datasette has three threads for all that is read, so that some slow queries of users hold up
+    whatever else wants to read.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="datasette-cron-reader")
+        self._connection: Any = None
+
+    async def read(self, program: Program[T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, program)
+
+    def _read(self, program: Program[T]) -> T:
+        if self._connection is None:
+            connection = self._database.connect()
+            connection.text_factory = lambda data: str(data, "utf-8", "replace")
+            self._connection = connection
+        return run_program(self._connection, program)
+
+    def close(self) -> None:
+        self._thread.submit(self._close)
+        self._thread.shutdown(wait=False)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
 
 async def prepare(database: Database) -> None:

@@ -10,11 +10,10 @@ for an instant and on the wall for a wall time. A clock's offset is the wall tim
 from __future__ import annotations
 
 import difflib
+from calendar import isleap
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
-from itertools import compress
-from operator import methodcaller, ne
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -34,10 +33,21 @@ TABLES_END = date(2100, 1, 1).toordinal() * DAY
 last year in use), and what follows is a rule of the calendar, which repeats every 400 years."""
 
 
+_NO_ZONES = {
+    "localtime": "it is whichever zone the machine is set to",
+    "posixrules": "it is whichever rules the machine has for zones that it does not know",
+    "Factory": "it stands for a machine whose zone is not set yet",
+    "right/": "it counts leap seconds, which datetimes do not",
+    "posix/": "it is a copy that only some machines have",
+}
+"""Names, and folders of names, that the zone data of some machines has, and that name no zone."""
+
+
 def load_zone(name: str) -> tzinfo:
     """The zone with the IANA name `name`.
 
-    Raises InvalidSchedule for a name that the system's zone data lacks, and suggests close ones.
+    Raises InvalidSchedule for a name that the system's zone data lacks, and suggests close ones;
+    and for one that means another zone, or nothing, on the next machine.
     """
     if not isinstance(name, str):
         raise InvalidSchedule(
@@ -50,14 +60,34 @@ def load_zone(name: str) -> tzinfo:
 
 @lru_cache(maxsize=1024)
 def _load_zone(name: str) -> tzinfo:
+    folder, slash, zone = name.partition("/")
+    if (reason := _NO_ZONES.get(folder + slash)) is not None:
+        raise InvalidSchedule(
+            f"bad timezone {shown(name)}: {reason}; name a zone, such as "
+            f"{shown(zone or 'Europe/Berlin')}",
+            spec=name,
+            where="timezone",
+        )
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
-        close = difflib.get_close_matches(name[:80], available_timezones(), n=3, cutoff=0.6)
-        hint = " or ".join(repr(c) for c in close) or "an IANA name such as 'Europe/Berlin'"
         raise InvalidSchedule(
-            f"unknown timezone {shown(name)}: did you mean {hint}?", spec=name, where="timezone"
+            f"unknown timezone {shown(name)}: did you mean {_close_zones(name)}?",
+            spec=name,
+            where="timezone",
         ) from None
+
+
+def _close_zones(name: str) -> str:
+    """What was probably meant by `name`, which is no zone."""
+    known = {zone.lower(): zone for zone in available_timezones() if zone not in _NO_ZONES}
+    wanted = name[:80].lower()
+    if wanted in known:
+        return repr(known[wanted])
+    close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.6)
+    return " or ".join(repr(known[zone]) for zone in close) or (
+        "an IANA name such as 'Europe/Berlin'"
+    )
 
 
 def instants(wall: datetime, zone: tzinfo) -> tuple[datetime, ...]:
@@ -124,7 +154,6 @@ days of the year less than calm."""
 _WINDOW = 22
 """Changes are looked for in windows of 2**22 seconds, seven weeks."""
 
-_NARROW = timedelta(minutes=30)
 _PROBE = timedelta(days=3)
 """No zone of the IANA data ever kept an offset for less than this: the shortest time was 3.99 days,
 in Freetown in 1939. Offsets that are this far apart and the same have no change between them."""
@@ -175,6 +204,11 @@ class ZoneClock:
         self._windows: dict[int, tuple[Stretch, ...]] = {}
         self._only = Stretch(0, END, 0, 0) if zone is UTC else None
         self.calm = _Calm(self)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is UTC's."""
+        return self._only is not None
 
     def offset_at(self, instant: int) -> int:
         """How many seconds the clock is ahead of UTC."""
@@ -312,13 +346,13 @@ def long_stretches(clock: ZoneClock, instant: int) -> Iterator[Stretch]:
 @lru_cache(maxsize=4096)
 def _changes_of(clock: ZoneClock, year: int) -> tuple[Stretch, ...]:
     """The stretches that begin with a change of the clock in the UTC `year`."""
-    # the data lists changes up to 2086; from then on they follow a rule of the calendar's cycle
-    cycles = max((year - 2100) // 400, 0)
-    if cycles:
-        shift = cycles * 146_097 * DAY
+    # the data lists changes up to 2086; from then on they follow a rule of the calendar
+    twin = _twins().get(kind_of(year), year) if year > _FIRST_TWIN else year
+    if twin != year:
+        shift = (date(year, 1, 1) - date(twin, 1, 1)).days * DAY
         return tuple(
             Stretch(s.start + shift, s.end + shift, s.offset, s.before)
-            for s in _changes_of(clock, year - 400 * cycles)
+            for s in _changes_of(clock, twin)
         )
     at = (date(year, 1, 1).toordinal() - 1) * DAY
     end = date(year, 12, 31).toordinal() * DAY
@@ -331,33 +365,17 @@ def _changes_of(clock: ZoneClock, year: int) -> tuple[Stretch, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=256)
-def minutes_at_changes(zone: tzinfo) -> int:
-    """The minutes of the day, as bits, that a change of the clock of `zone` ever skipped or showed
-    twice, or ever will; a few around them, too. At other minutes a clock shows every day once.
-    """
-    first = datetime(1800, 1, 1, tzinfo=UTC)  # before the first change of any zone
-    # what follows are rules, whose changes come at the same time of the day each year
-    end = ORIGIN + SECOND * TABLES_END + _PROBE * 366
-    minutes = 0
-    for start, _ in _offset_changes(zone, first, end, _PROBE):
-        for at, offsets in _offset_changes(zone, start, start + _PROBE, _NARROW):
-            wall = (at - ORIGIN) // SECOND
-            low, high = wall + min(offsets), wall + _NARROW // SECOND + max(offsets)
-            span = (1 << min(high // 60 - low // 60 + 2, 1440)) - 1
-            span <<= (low // 60 - 1) % 1440
-            minutes |= span | span >> 1440
-    return minutes & (1 << 1440) - 1
+_FIRST_TWIN = 2101
 
 
-def _offset_changes(
-    zone: tzinfo, start: datetime, end: datetime, step: timedelta
-) -> list[tuple[datetime, tuple[int, int]]]:
-    """From `start` to `end`, the moments, `step` apart, after which the offset is not what it was
-    at them; with both offsets. Without a loop, for there are many steps."""
-    moments = [*map(start.__add__, map(step.__mul__, range((end - start) // step + 1)))]
-    offsets = [*map(methodcaller("utcoffset"), map(methodcaller("astimezone", zone), moments))]
-    return [
-        (moments[i], (offsets[i] // SECOND, offsets[i + 1] // SECOND))
-        for i in compress(range(len(offsets) - 1), map(ne, offsets, offsets[1:]))
-    ]
+@lru_cache(maxsize=10_000)
+def kind_of(year: int) -> tuple[int, bool, bool, bool]:
+    """What the calendar is like in `year` and the two beside it: the weekday on which it begins,
+    and which of them are leap years. There are 28 kinds, in every 400 years."""
+    return date(year, 1, 1).weekday(), isleap(year - 1), isleap(year), isleap(year + 1)
+
+
+@lru_cache(maxsize=1)
+def _twins() -> dict[tuple[int, bool, bool, bool], int]:
+    """Of each kind of year, the first one after the tables."""
+    return {kind_of(year): year for year in range(_FIRST_TWIN + 400, _FIRST_TWIN - 1, -1)}

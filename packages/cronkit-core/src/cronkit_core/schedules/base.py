@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, SupportsIndex
 
 from ..errors import NaiveDatetime
 
 
 def instant(value: datetime, what: str = "datetime") -> datetime:
-    """`value` in UTC.
+    """`value` in UTC; as it is where UTC has no such year: just beyond the years 1 to 9999, which
+    is an instant like any other, and no slot.
 
     Raises NaiveDatetime when it has no time zone, TypeError when it is no datetime.
     """
@@ -19,7 +20,10 @@ def instant(value: datetime, what: str = "datetime") -> datetime:
         raise TypeError(f"{what} must be a datetime, not {type(value).__name__}: {value!r}")
     if value.tzinfo is None or value.utcoffset() is None:
         raise NaiveDatetime(what, value)
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        return value
 
 
 class Schedule(ABC):
@@ -40,6 +44,12 @@ class Schedule(ABC):
     def timezone(self) -> str | None:
         """The IANA name of the zone whose wall clock the rule is about, as it was written; None
         where it is about no wall clock, or no zone was named (then UTC)."""
+
+    @property
+    def takes_zone(self) -> bool:
+        """Whether it names no zone and would mean something else in one: written in a dict with a
+        `timezone`, it would take that."""
+        return self.timezone is None
 
     @abstractmethod
     def next_after(self, after: datetime) -> datetime | None:
@@ -76,3 +86,7 @@ class Schedule(ABC):
     def count_between(self, start: datetime, end: datetime) -> int:
         """How many slots `between(start, end)` has."""
         return sum(1 for _ in self.between(start, end))
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        # what protocols 0 and 1 do by themselves has no place for slots
+        return super().__reduce_ex__(max(int(protocol), 2))

@@ -35,6 +35,7 @@ _SHORTHANDS = {
     "bi-annually": "*-01,07-01 00:00:00",
 }
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+_WEEKDAY_NAMES = frozenset(name for full in _WEEKDAYS for name in (full, full[:3]))
 _WEEKDAY_LIST = re.compile(r"[a-z]+(?:(?:\.\.|-|,)[a-z]+)*", re.IGNORECASE | re.ASCII)
 _VALUE = re.compile(r"([0-9]{1,4})(?:\.\.([0-9]{1,4}))?(?:/([0-9]{1,4}))?", re.ASCII)
 _DATE = re.compile(r"(?:(?P<year>[^-~]+)-)?(?P<month>[^-~]+)(?P<by>[-~])(?P<day>[^-~]+)")
@@ -163,10 +164,15 @@ def _split_zone(text: str) -> tuple[str, str | None]:
     head, _, last = text.rpartition(" ")
     if last.lower() == "utc":
         return head.rstrip(), "UTC"
-    if head and ("/" in last and last[0].isalpha()):
-        load_zone(last)
-        return head.rstrip(), last
-    return text, None
+    # of what else may come last, only weekdays and shorthands have letters
+    if not head or not last[0].isalpha() or _names_days(last) or last.lower() in _SHORTHANDS:
+        return text, None
+    load_zone(last)
+    return head.rstrip(), last
+
+
+def _names_days(text: str) -> bool:
+    return all(name in _WEEKDAY_NAMES for name in re.split(r"\.\.|[-,]", text.lower()) if name)
 
 
 def _parts(text: str, timezone: str | None, gap: Any, overlap: Any) -> CronParts:

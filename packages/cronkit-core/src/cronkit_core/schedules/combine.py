@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InvalidSchedule
 from .base import Schedule, instant
 from .moment import Moment, parse_moment
 
+if TYPE_CHECKING:
+    from ._book import Book
+
 _MICRO = timedelta(microseconds=1)
+_FIRST = datetime.min.replace(tzinfo=UTC)
 
 
 class Union(Schedule):
     """The slots of all its members, each instant once."""
 
-    __slots__ = ("_members",)
+    __slots__ = ("_members", "_written")
 
     kind: ClassVar[str] = "any"
 
@@ -26,6 +30,7 @@ class Union(Schedule):
         if not members:
             raise InvalidSchedule("'any' of nothing: give at least one schedule", where="any")
         self._members = tuple(members)
+        self._written: tuple[Book | None] | None = None
 
     @property
     def members(self) -> tuple[Schedule, ...]:
@@ -37,6 +42,10 @@ class Union(Schedule):
         """The zone of the members that name one, when they agree; else None."""
         zones = {member.timezone for member in self._members} - {None}
         return zones.pop() if len(zones) == 1 else None
+
+    @property
+    def takes_zone(self) -> bool:
+        return any(member.takes_zone for member in self._members)
 
     def next_after(self, after: datetime) -> datetime | None:
         slots = (member.next_after(after) for member in self._members)
@@ -54,11 +63,21 @@ class Union(Schedule):
             last = slot
 
     def count_between(self, start: datetime, end: datetime) -> int:
-        """How many slots `between(start, end)` has. Of a single member by its arithmetic, of
-        several by going through them."""
+        """How many slots `between(start, end)` has, by arithmetic."""
         if len(set(self._members)) == 1:
             return self._members[0].count_between(start, end)
+        start, end = instant(start, "start"), instant(end, "end")
+        if self._book is not None and self._book.exact:
+            return self._book.count_between(start, end)
         return sum(1 for _ in self.between(start, end))
+
+    @property
+    def _book(self) -> Book | None:
+        if self._written is None:
+            from ._book import Book
+
+            self._written = (Book.of(self),)
+        return self._written[0]
 
     def describe(self) -> str:
         if len(self._members) == 1:
@@ -73,6 +92,9 @@ class Union(Schedule):
 
     def __hash__(self) -> int:
         return hash((self.kind, self._members))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Union, (self._members,)
 
     def __repr__(self) -> str:
         return f"<Union: {self.describe()}>"
@@ -94,7 +116,8 @@ class Bounded(Schedule):
         self._end_at = end_at
         self._start = start_at.first if start_at else None
         self._end = end_at.end if end_at else None
-        if start_at and end_at and end_at.first < start_at.first:
+        # an end that is a date is meant whole, a start on the same day included
+        if start_at and end_at and end_at.first < start_at.first >= end_at.end:
             raise InvalidSchedule(
                 f"end_at {end_at.spell()} is before start_at {start_at.spell()}", where="end_at"
             )
@@ -130,9 +153,19 @@ class Bounded(Schedule):
         """The first instant that does not count any more; None: no bound."""
         return self._end
 
+    def holds(self, at: datetime) -> bool:
+        """Whether the instant `at` lies within the bounds."""
+        begun = self._start is None or self._start <= at
+        return begun and (self._end is None or at < self._end)
+
     @property
     def timezone(self) -> str | None:
         return self._schedule.timezone
+
+    @property
+    def takes_zone(self) -> bool:
+        moments = [moment for moment in (self._start_at, self._end_at) if moment is not None]
+        return self._schedule.takes_zone or any(moment.takes_zone for moment in moments)
 
     def next_after(self, after: datetime) -> datetime | None:
         slot = self._schedule.next_after(self._from(instant(after, "after")))
@@ -154,7 +187,7 @@ class Bounded(Schedule):
         return self._schedule.count_between(start, end) if start < end else 0
 
     def _from(self, after: datetime) -> datetime:
-        if self._start is None or after >= self._start:
+        if self._start is None or self._start == _FIRST or after >= self._start:
             return after
         return self._start - _MICRO
 
@@ -173,12 +206,10 @@ class Bounded(Schedule):
         return words
 
     def to_dict(self) -> dict[str, Any]:
-        bounds: dict[str, Any] = {}
-        zone = None
-        for name, moment in (("start_at", self._start_at), ("end_at", self._end_at)):
-            if moment is not None:
-                bounds[name] = moment.spell()
-                zone = zone or moment.timezone
+        named = {"start_at": self._start_at, "end_at": self._end_at}
+        moments = {name: moment for name, moment in named.items() if moment is not None}
+        spelled, zone = spell_moments(moments.values(), [self._schedule], self.timezone)
+        bounds: dict[str, Any] = dict(zip(moments, spelled, strict=True))
         if zone is not None:
             bounds["timezone"] = zone
         inner = self._schedule.to_dict()
@@ -202,3 +233,19 @@ class Bounded(Schedule):
 
     def __repr__(self) -> str:
         return f"<Bounded: {self.describe()}>"
+
+
+def spell_moments(
+    moments: Iterable[Moment], beside: Iterable[Schedule], zone: str | None
+) -> tuple[list[str], str | None]:
+    """How the `moments` of a combination are written, and the timezone to write beside them, None
+    for none: so that each is read in its own zone again, and no schedule `beside` them, which would
+    be read in that timezone, comes to mean something else. `zone` is the one in which moments are
+    read where none is written."""
+    moments = list(moments)
+    zones = {moment.timezone for moment in moments if not moment.absolute}
+    if zones <= {zone}:
+        return [moment.spell() for moment in moments], None
+    if len(zones) == 1 and None not in zones and not any(part.takes_zone for part in beside):
+        return [moment.spell() for moment in moments], zones.pop()
+    return [moment.spell_with_zone() for moment in moments], None

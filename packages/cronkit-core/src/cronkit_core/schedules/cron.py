@@ -3,7 +3,7 @@
 The text is taken apart in `cron_parse`, the wall times that it names are found in `cron_times`, and
 `_local` knows what the zone's clock does. Here the three meet: a slot is an instant, and a zone's
 time is a row of stretches, in each of which the clock runs at one offset. Within a stretch a slot
-is a wall time less the offset. What happens where two stretches meet is decided in `_bounds` alone.
+is a wall time less the offset. What happens where two stretches meet is decided in `bounds` alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,18 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from ._local import BLOCK, DAY, END, ORIGIN, SECOND, TABLES_END, Stretch, load_zone, zone_clock
+from ._local import (
+    BLOCK,
+    DAY,
+    END,
+    ORIGIN,
+    SECOND,
+    TABLES_END,
+    Stretch,
+    ZoneClock,
+    load_zone,
+    zone_clock,
+)
 from .base import Schedule, instant
 from .cron_parse import parse_cron
 from .cron_parts import CronParts, Days, Gap, Overlap
@@ -88,6 +99,11 @@ class CronSchedule(Schedule):
         """The expression, taken apart: what `describe` and `lint` read."""
         return self._parts
 
+    @property
+    def clock(self) -> ZoneClock:
+        """What the clock of the zone does."""
+        return self._clock
+
     def next_after(self, after: datetime) -> datetime | None:
         slot = self._first_from(_first_second_after(after))
         return None if slot is None else ORIGIN + SECOND * slot
@@ -119,7 +135,7 @@ class CronSchedule(Schedule):
         while at < stop:
             stretch = self._clock.stretch(at)
             until = min(stretch.end, stop)
-            wall, wall_end, made_up = self._bounds(stretch, at, until)
+            wall, wall_end, made_up = self.bounds(stretch, at, until)
             counted = made_up + self._times.count(wall, wall_end)
             total += counted
             at = until
@@ -132,7 +148,7 @@ class CronSchedule(Schedule):
 
     # Where clocks change
 
-    def _bounds(self, stretch: Stretch, start: int, stop: int) -> tuple[int, int, bool]:
+    def bounds(self, stretch: Stretch, start: int, stop: int) -> tuple[int, int, bool]:
         """What the instants from `start` to before `stop`, all in `stretch`, show: the wall times
         from the first number to before the second, and whether `start` is also a slot that makes up
         for a time in the gap before it (and for no wall time, so that it counts once)."""
@@ -176,7 +192,7 @@ class CronSchedule(Schedule):
             end = min(end, max(at, TABLES_END) + _CYCLE)
         while at < end:
             stretch = self._clock.stretch(at)
-            wall, wall_end, made_up = self._bounds(stretch, at, stretch.end)
+            wall, wall_end, made_up = self.bounds(stretch, at, stretch.end)
             if made_up:
                 return at
             found = self._times.first_from(wall)
@@ -211,7 +227,7 @@ class CronSchedule(Schedule):
             if TABLES_END <= at < repeated:
                 at = TABLES_END
             stretch = self._clock.stretch(at)
-            wall, wall_end, made_up = self._bounds(stretch, stretch.start, at + 1)
+            wall, wall_end, made_up = self.bounds(stretch, stretch.start, at + 1)
             found = self._times.last_upto(wall_end - 1)
             if found is not None and found >= wall:
                 return found - stretch.offset
@@ -235,7 +251,7 @@ class CronSchedule(Schedule):
                 # all others of the stretch at once, at a tenth of the cost of single steps
                 stretch = self._clock.stretch(following)
                 until = min(stretch.end, stop)
-                wall, wall_end, made_up = self._bounds(stretch, following, until)
+                wall, wall_end, made_up = self.bounds(stretch, following, until)
                 if made_up:
                     yield ORIGIN + SECOND * following
                 yield from self._times.between(wall, wall_end, stretch.offset)

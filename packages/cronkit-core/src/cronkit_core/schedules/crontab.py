@@ -11,9 +11,7 @@ from ._spec import shown
 from .base import Schedule
 from .parse import MAX_TEXT, parse_schedule
 
-_VARIABLE = re.compile(
-    r"""\s*(?P<name>"[^"]*"|'[^']*'|[^\s=#"'][^\s=]*)\s*=\s*(?P<value>.*?)\s*""", re.DOTALL
-)
+_NAME = re.compile(r"""("[^"]*"|'[^']*'|[^\s=#"'][^\s=]*)\s*=""")
 _FIELD = re.compile(r"\S+")
 
 
@@ -85,10 +83,8 @@ def parse_crontab(
 
 def _variable(line: str) -> tuple[str, str] | None:
     """The name and value that `line` sets, as cron's load_env reads them."""
-    found = _VARIABLE.fullmatch(line)
-    if found is None:
-        return None
-    return _unquoted(found["name"]), _unquoted(found["value"])
+    found = _NAME.match(line)
+    return None if found is None else (_unquoted(found[1]), _unquoted(line[found.end() :].strip()))
 
 
 def _unquoted(text: str) -> str:
@@ -102,7 +98,7 @@ def _entry(
 ) -> CrontabEntry:
     if len(line) > MAX_TEXT:
         raise InvalidSchedule(f"a line of {len(line)} characters: at most {MAX_TEXT}", spec=line)
-    first = line.split(maxsplit=1)[0]
+    first = line.split(maxsplit=1)[0].lower()
     words = 2 if first == "@every" else 1 if first.startswith("@") else 5
     expression, rest = _split(line, words)
     user = None

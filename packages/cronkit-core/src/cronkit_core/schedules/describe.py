@@ -13,6 +13,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from .cron_parts import CronField, CronItem, CronParts
+from .english import MONTHS, join, nth, spans
 
 if TYPE_CHECKING:
     from .cron import CronSchedule
@@ -20,20 +21,6 @@ if TYPE_CHECKING:
 _TIMES = 6
 """Up to so many times of the day are listed one by one."""
 
-_MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 _LAST_YEAR = 9999
 
@@ -122,7 +109,7 @@ def _at(seconds: Sequence[int], minutes: Sequence[int], hours: Sequence[int]) ->
         times = [f"{h:02}:{m:02}:{s:02}" for h, m, s in product(hours, minutes, seconds)]
         if list(seconds) == [0]:
             times = [time.removesuffix(":00") for time in times]
-        return f"at {_join(times)}"
+        return f"at {join(times)}"
     if list(seconds) == list(minutes) == [0] and _step_of(hours) and len(hours) < 24:
         words = "every hour" if _step_of(hours) == 1 else f"every {_step_of(hours)} hours"
         return f"{words} from {hours[0]:02}:00 to {hours[-1]:02}:00"
@@ -143,10 +130,10 @@ def _spread(unit: str, numbers: Sequence[int], step: int = 0) -> str:
     if step == 1:
         return f"every {unit}"
     if step:
-        return f"every {_nth(step)} {unit} from 0 to {numbers[-1]}"
+        return f"every {nth(step)} {unit} from 0 to {numbers[-1]}"
     if len(numbers) == 1:
         return f"{unit} {numbers[0]}"
-    return f"the {unit}s {_join(_spans(numbers, str))}"
+    return f"the {unit}s {join(_spans(numbers, str))}"
 
 
 # Days
@@ -179,20 +166,20 @@ def _days_of_month(field: CronField) -> str:
     def rule(item: CronItem) -> str:
         if item.kind == "last-weekday":
             return "the last weekday (Monday to Friday)"
-        return f"the weekday (Monday to Friday) nearest the {_nth(item.first)}"
+        return f"the weekday (Monday to Friday) nearest the {nth(item.first)}"
 
     numbers = _numbers(field)
     if len(numbers) > 3 and _step_of(numbers) > 1:
         words = [
-            f"every {_nth(_step_of(numbers))} day from the {_nth(numbers[0])} "
-            f"to the {_nth(numbers[-1])}"
+            f"every {nth(_step_of(numbers))} day from the {nth(numbers[0])} "
+            f"to the {nth(numbers[-1])}"
         ]
     else:
-        words = _spans(numbers, lambda n: f"the {_nth(n)}", stepped=False)
+        words = spans(numbers, lambda n: f"the {nth(n)}")
     run = len(words) == 1 and len(numbers) > 1 and words[0].startswith("the ")
     other = dict.fromkeys(rule(item) for item in field.rules if item.kind != "last-day")
     words += [*other, *_last_days({i.before for i in field.rules if i.kind == "last-day"})]
-    return f"{'from' if run and len(words) == 1 else 'on'} {_join(words)} of the month"
+    return f"{'from' if run and len(words) == 1 else 'on'} {join(words)} of the month"
 
 
 def _last_days(before: set[int]) -> list[str]:
@@ -211,7 +198,7 @@ def _last_days(before: set[int]) -> list[str]:
 
 def _days_of_week(field: CronField) -> str:
     def rule(item: CronItem) -> str:
-        which = "last" if item.kind == "last-of-weekday" else _nth(item.nth)
+        which = "last" if item.kind == "last-of-weekday" else nth(item.nth)
         return f"the {which} {_WEEKDAYS[item.first]}"
 
     numbers = _numbers(field)
@@ -220,7 +207,7 @@ def _days_of_week(field: CronField) -> str:
         return f"{_WEEKDAYS[ends[0]]} to {_WEEKDAYS[ends[1]]}"
     # A week is listed from Monday on, as people do.
     monday_first = sorted(numbers, key=lambda n: (n - 1) % 7)
-    words = f"on {_join([*(_WEEKDAYS[n] + 's' for n in monday_first), *rules])}"
+    words = f"on {join([*(_WEEKDAYS[n] + 's' for n in monday_first), *rules])}"
     return f"{words} of the month" if rules else words
 
 
@@ -238,8 +225,8 @@ def _week_run(numbers: Sequence[int]) -> tuple[int, int] | None:
 
 def _month_phrase(months: Sequence[int]) -> str:
     if len(months) > 2 and _is_run(months):
-        return f"from {_MONTHS[months[0] - 1]} to {_MONTHS[months[-1] - 1]}"
-    return f"in {_join([_MONTHS[m - 1] for m in months])}"
+        return f"from {MONTHS[months[0] - 1]} to {MONTHS[months[-1] - 1]}"
+    return f"in {join([MONTHS[m - 1] for m in months])}"
 
 
 def _years(field: CronField) -> str:
@@ -251,8 +238,8 @@ def _years(field: CronField) -> str:
         words = f"from {numbers[0]} to {numbers[-1]}"
         if numbers[-1] + step > _LAST_YEAR:
             words = f"from {numbers[0]} on"
-        return f", {words}" if step == 1 else f", every {_nth(step)} year {words}"
-    return f", in {_join(_spans(numbers, str))}"
+        return f", {words}" if step == 1 else f", every {nth(step)} year {words}"
+    return f", in {join(_spans(numbers, str))}"
 
 
 # Numbers and lists
@@ -281,35 +268,9 @@ def _is_run(numbers: Sequence[int]) -> bool:
     return len(numbers) == 1 or _step_of(numbers) == 1
 
 
-def _spans(
-    numbers: Sequence[int], word: Callable[[int], str], *, stepped: bool = True
-) -> list[str]:
-    """`numbers` as words, three and more in a row as "a to b"; where `stepped`, seven and
-    more at the same distance as "a to b in steps of n"."""
+def _spans(numbers: Sequence[int], word: Callable[[int], str]) -> list[str]:
+    """As `spans`; seven and more at the same distance as "a to b in steps of n"."""
     step = _step_of(numbers)
-    if stepped and step > 1 and len(numbers) > 6:
+    if step > 1 and len(numbers) > 6:
         return [f"{word(numbers[0])} to {word(numbers[-1])} in steps of {step}"]
-    words = []
-    start = 0
-    for i, number in enumerate(numbers):
-        if i + 1 < len(numbers) and numbers[i + 1] == number + 1:
-            continue
-        run = numbers[start : i + 1]
-        if len(run) > 2:
-            words.append(f"{word(run[0])} to {word(run[-1])}")
-        else:
-            words += map(word, run)
-        start = i + 1
-    return words
-
-
-def _join(words: Sequence[str]) -> str:
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _nth(number: int) -> str:
-    if number % 100 in (11, 12, 13):
-        return f"{number}th"
-    return f"{number}" + {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return spans(numbers, word)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 
 from ..errors import InvalidSchedule
-from ._cover import covered_after, covered_before
+from ._book import Book
+from ._local import END, SECOND, load_zone, zone_clock
 from ._spec import check_keys
 from .base import Schedule, instant
+from .combine import Bounded, Union, spell_moments
 from .moment import Moment, is_date, parse_moment
 
-MAX_EXCLUDED = 50_000
-"""How many slots in a row may be taken out by schedules, where nothing proves how far that goes;
-a schedule that loses more is taken to name no further slot."""
-
 _MICRO = timedelta(microseconds=1)
-_PATIENCE = 32  # excluded slots in a row before the search looks for a way to jump
-_TRIES = 256  # how often it looks; for some rules each jump is a short one
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+_PATIENCE = 16  # excluded slots in a row before the search looks into the book
+_MOST_UNKNOWN = 50_000
+"""How many slots in a row may be taken out where one side is a schedule of which only its slots are
+known, one by one (the croniter dialect); what loses more is taken to name no further slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,18 @@ class Range:
         if self.first == self.last:
             return self.first.spans
         head, tail = self.first.spans, self.last.spans
-        return [*head, (head[-1][0], tail[0][1]), *tail]
+        # a date may be shown in two stretches; a moment cuts those of the date at the other end
+        start, stop = self.first.first, self.last.end
+        if not isinstance(self.first.value, datetime):
+            start = head[0][0]
+        several = [*head, (head[-1][0], tail[0][1]), *tail]
+        return [(max(a, start), min(b, stop)) for a, b in several if a < stop and start < b]
 
-    def to_data(self) -> str | dict[str, str]:
-        """As `parse_range` reads it."""
+    def to_data(self, first: str, last: str) -> str | dict[str, str]:
+        """As `parse_range` reads it, with its ends as they are spelled."""
         if self.first == self.last and not isinstance(self.first.value, datetime):
-            return self.first.spell()
-        return {"from": self.first.spell(), "to": self.last.spell()}
+            return first
+        return {"from": first, "to": last}
 
     def describe(self, known: str | None) -> str:
         """The range for people, with its zone unless that is `known`."""
@@ -57,7 +64,8 @@ def parse_range(item: object, timezone: str | None) -> Range | None:
     Raises InvalidSchedule when it is written as a range and has no meaning.
     """
     if isinstance(item, str) and is_date(item.strip()):
-        item = parse_moment(item, timezone, where="date", dates=True).value
+        day = parse_moment(item, timezone, where="date", dates=True)
+        return Range(day, day)
     if isinstance(item, date) and not isinstance(item, datetime):
         day = Moment(item, timezone)
         return Range(day, day)
@@ -69,7 +77,7 @@ def parse_range(item: object, timezone: str | None) -> Range | None:
             raise InvalidSchedule(f"a range without {key!r}: it has 'from' and 'to'", spec=item)
     first = parse_moment(item["from"], timezone, where="from", dates=True)
     last = parse_moment(item["to"], timezone, where="to", dates=True)
-    if last.first < first.first:
+    if last.first < first.first and last.end <= first.first:
         raise InvalidSchedule(
             f"a range from {first.spell()} to {last.spell()}: it ends before it starts", spec=item
         )
@@ -79,7 +87,7 @@ def parse_range(item: object, timezone: str | None) -> Range | None:
 class Except(Schedule):
     """The slots of `schedule` that are no slot of any of `schedules` and in none of `ranges`."""
 
-    __slots__ = ("_ends", "_ranges", "_schedule", "_schedules", "_starts", "_zone")
+    __slots__ = ("_ends", "_ranges", "_schedule", "_schedules", "_starts", "_written")
 
     kind: ClassVar[str] = "except"
 
@@ -88,16 +96,14 @@ class Except(Schedule):
         schedule: Schedule,
         schedules: Sequence[Schedule] = (),
         ranges: Sequence[Range] = (),
-        timezone: str | None = None,
     ) -> None:
-        """`timezone` is the zone of the moments in `ranges` that are on a wall clock."""
         self._schedule = schedule
         self._schedules = tuple(schedules)
         self._ranges = tuple(ranges)
-        self._zone = timezone
-        spans = _merged([span for item in ranges for span in item.spans])
+        spans = _merged([*(span for item in ranges for span in item.spans), *_beyond(schedules)])
         self._starts = [start for start, _ in spans]
         self._ends = [end for _, end in spans]
+        self._written: tuple[Book | None] | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -118,64 +124,95 @@ class Except(Schedule):
     def timezone(self) -> str | None:
         return self._schedule.timezone
 
+    @property
+    def takes_zone(self) -> bool:
+        schedules = (self._schedule, *self._schedules)
+        ends = (moment for item in self._ranges for moment in (item.first, item.last))
+        return any(part.takes_zone for part in schedules) or any(end.takes_zone for end in ends)
+
     def next_after(self, after: datetime) -> datetime | None:
         """The first slot strictly after `after`, or None.
 
-        Excluded dates and ranges are jumped over. So are stretches in which an excluded schedule
-        provably takes out everything; beyond such proof, MAX_EXCLUDED slots are looked at.
+        Excluded dates and ranges are jumped over. After some slots that schedules take out, all
+        are looked at together, year by year, which finds the next slot or proves that there is
+        none. Only the slots of the croniter dialect are always looked at one by one.
         """
         after = instant(after, "after")
-        run = 0
-        while run < MAX_EXCLUDED and (slot := self._schedule.next_after(after)) is not None:
+        taken = 0
+        while (slot := self._schedule.next_after(after)) is not None:
             at = bisect_right(self._starts, slot) - 1
             if at >= 0 and slot < self._ends[at]:
                 after = self._ends[at] - _MICRO
                 continue
-            by = self._excluded_by(slot)
-            if by is None:
+            if not self._takes_out(slot):
                 return slot
             after = slot
-            run += 1
-            if run % _PATIENCE == 0 and run // _PATIENCE <= _TRIES:
-                after = covered_after(self._schedule, by, slot)
+            taken += 1
+            if taken == _MOST_UNKNOWN:
+                return None
+            if taken % _PATIENCE == 0 and (book := self._book) is not None:
+                found = book.next_after(after)
+                if found is None or book.exact:
+                    return found
+                after = found - _MICRO
         return None
 
     def previous_before(self, before: datetime) -> datetime | None:
-        """The last slot strictly before `before`, or None; bounded as `next_after` is."""
+        """The last slot strictly before `before`, or None; found as `next_after` finds it."""
         before = instant(before, "before")
-        run = 0
-        while run < MAX_EXCLUDED and (slot := self._schedule.previous_before(before)) is not None:
+        taken = 0
+        while (slot := self._schedule.previous_before(before)) is not None:
             at = bisect_right(self._starts, slot) - 1
             if at >= 0 and slot < self._ends[at]:
                 before = self._starts[at]
                 continue
-            by = self._excluded_by(slot)
-            if by is None:
+            if not self._takes_out(slot):
                 return slot
             before = slot
-            run += 1
-            if run % _PATIENCE == 0 and run // _PATIENCE <= _TRIES:
-                before = covered_before(self._schedule, by, slot)
+            taken += 1
+            if taken == _MOST_UNKNOWN:
+                return None
+            if taken % _PATIENCE == 0 and (book := self._book) is not None:
+                found = book.previous_before(before)
+                if found is None or book.exact:
+                    return found
+                before = found + _MICRO
         return None
 
     def count_between(self, start: datetime, end: datetime) -> int:
-        """How many slots `between(start, end)` has: arithmetic, unless schedules are excluded."""
-        if self._schedules:
-            return super().count_between(start, end)
+        """How many slots `between(start, end)` has, by arithmetic."""
         start, end = instant(start, "start"), instant(end, "end")
+        if self._schedules:
+            if self._book is not None and self._book.exact:
+                return self._book.count_between(start, end)
+            return super().count_between(start, end)
         total = self._schedule.count_between(start, end)
-        for first, stop in zip(self._starts, self._ends, strict=True):
-            after = start if first <= start else first - _MICRO
+        for first, stop in self.spans:
+            after = start if first <= start or first == _FIRST else first - _MICRO
             until = min(end, stop - _MICRO)
             if after < until:
                 total -= self._schedule.count_between(after, until)
         return total
 
-    def _excluded_by(self, slot: datetime) -> Schedule | None:
-        for schedule in self._schedules:
-            if names(schedule, slot):
-                return schedule
-        return None
+    @property
+    def spans(self) -> list[tuple[datetime, datetime]]:
+        """The stretches of instants that are taken out, in order, each from one instant on and
+        before another."""
+        return list(zip(self._starts, self._ends, strict=True))
+
+    @property
+    def _book(self) -> Book | None:
+        if self._written is None:
+            self._written = (Book.of(self),)
+        return self._written[0]
+
+    def leaves(self, at: datetime) -> bool:
+        """Whether nothing takes out the instant `at`."""
+        i = bisect_right(self._starts, at) - 1
+        return not ((i >= 0 and at < self._ends[i]) or self._takes_out(at))
+
+    def _takes_out(self, slot: datetime) -> bool:
+        return any(names(schedule, slot) for schedule in self._schedules)
 
     def describe(self) -> str:
         out = [item.describe(self.timezone) for item in self._ranges]
@@ -183,15 +220,23 @@ class Except(Schedule):
         return f"{self._schedule.describe()}, except ({'; '.join(out)})"
 
     def to_dict(self) -> dict[str, Any]:
+        ends = [moment for item in self._ranges for moment in (item.first, item.last)]
+        beside = (self._schedule, *self._schedules)
+        spelled, zone = spell_moments(ends, beside, self.timezone)
         data: dict[str, Any] = {
             "schedule": self._schedule.to_dict(),
             "except": [
-                *(item.to_data() for item in self._ranges),
+                *(
+                    item.to_data(first, last)
+                    for item, first, last in zip(
+                        self._ranges, spelled[::2], spelled[1::2], strict=True
+                    )
+                ),
                 *(schedule.to_dict() for schedule in self._schedules),
             ],
         }
-        if self._zone is not None:
-            data["timezone"] = self._zone
+        if zone is not None:
+            data["timezone"] = zone
         return data
 
     def __eq__(self, other: object) -> bool:
@@ -201,7 +246,10 @@ class Except(Schedule):
         return hash((self.kind, self._key()))
 
     def _key(self) -> tuple[object, ...]:
-        return self._schedule, self._schedules, self._ranges, self._zone
+        return self._schedule, self._schedules, self._ranges
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Except, self._key()
 
     def __repr__(self) -> str:
         return f"<Except: {self.describe()}>"
@@ -209,9 +257,32 @@ class Except(Schedule):
 
 def names(schedule: Schedule, at: datetime) -> bool:
     """Whether the instant `at` is a slot of `schedule`."""
-    if at > datetime.min.replace(tzinfo=UTC):
+    if isinstance(schedule, Union):
+        return any(names(member, at) for member in schedule.members)
+    if isinstance(schedule, Bounded):
+        return schedule.holds(at) and names(schedule.schedule, at)
+    if isinstance(schedule, Except):
+        return schedule.leaves(at) and names(schedule.schedule, at)
+    if at > _FIRST:
         return schedule.next_after(at - _MICRO) == at
     return schedule.previous_before(at + _MICRO) == at
+
+
+def _beyond(schedules: Sequence[Schedule]) -> Iterator[tuple[datetime, datetime]]:
+    """The hours at the ends of the calendar in which a clock that `schedules` go by would show the
+    year 0 or 10000, which there is not: nothing can be said of them there."""
+    for schedule in schedules:
+        if isinstance(schedule, Union):
+            yield from _beyond(schedule.members)
+        elif isinstance(schedule, Bounded):
+            yield from _beyond([schedule.schedule])
+        elif isinstance(schedule, Except):
+            yield from _beyond([schedule.schedule, *schedule.schedules])
+        elif schedule.timezone is not None:
+            clock = zone_clock(load_zone(schedule.timezone))
+            first, last = clock.offset_at(0), clock.offset_at(END)
+            yield _FIRST, _FIRST + max(SECOND * -first, timedelta(0))
+            yield min(_LAST - SECOND * last + _MICRO, _LAST) if last > 0 else _LAST, _LAST
 
 
 def _merged(spans: list[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:

@@ -95,25 +95,30 @@ class IntervalSchedule(Schedule):
         """None: elapsed time knows no wall clock."""
         return
 
+    @property
+    def takes_zone(self) -> bool:
+        return False
+
     def next_after(self, after: datetime) -> datetime | None:
-        at = _micros(instant(after, "after"))
+        at = max(_micros(instant(after, "after")), _MIN - 1)
         return _instant(at + self._every - (at - self._phase) % self._every)
 
     def previous_before(self, before: datetime) -> datetime | None:
-        at = _micros(instant(before, "before")) - 1
+        at = min(_micros(instant(before, "before")) - 1, _MAX)
         return _instant(at - (at - self._phase) % self._every)
 
     def between(self, start: datetime, end: datetime) -> Iterator[datetime]:
-        last = _micros(instant(end, "end"))
-        at = _micros(instant(start, "start"))
+        last = min(_micros(instant(end, "end")), _MAX)
+        at = max(_micros(instant(start, "start")), _MIN - 1)
         at += self._every - (at - self._phase) % self._every
         while at <= last:
             yield EPOCH + timedelta(microseconds=at)
             at += self._every
 
     def count_between(self, start: datetime, end: datetime) -> int:
-        first = (_micros(instant(start, "start")) - self._phase) // self._every
-        last = (_micros(instant(end, "end")) - self._phase) // self._every
+        at = max(_micros(instant(start, "start")), _MIN - 1)
+        first = (at - self._phase) // self._every
+        last = (min(_micros(instant(end, "end")), _MAX) - self._phase) // self._every
         return max(0, last - first)
 
     def describe(self) -> str:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from .base import Schedule, instant
 from .combine import Bounded, Union
 from .duration import DAY, SECOND, spell_duration
-from .exclude import Except
+from .exclude import Except, names
 from .interval import IntervalSchedule
+from .linting_limits import Limits
 from .once import OnceSchedule
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -59,29 +60,23 @@ def lint(schedule: Schedule, *, after: datetime | None = None) -> list[Warning]:
         raise TypeError(f"lint takes a Schedule, not {type(schedule).__name__}: parse_schedule it")
     if after is not None:
         after = instant(after, "after")
-    warnings: list[Warning] = []
-    for warning in _warnings(schedule, after):
-        if warning not in warnings:
-            warnings.append(warning)
-    return warnings
+    return list(dict.fromkeys(_warnings(schedule, after, Limits())))
 
 
-def _warnings(schedule: Schedule, after: datetime | None) -> Iterator[Warning]:
-    first = _first_slot(schedule)
-    if first is None:
-        yield Warning("never", *_why_never(schedule))
-        # Of what never fires, the parts that never fire are all there is to say.
-        for part in _parts(schedule):
-            yield from (w for w in _warnings(part, after) if w.code == "never")
+def _warnings(schedule: Schedule, after: datetime | None, limits: Limits) -> Iterator[Warning]:
+    """The warnings about `schedule`, of whose slots `limits` are left."""
+    if first_slot(schedule) is None:
+        yield from _never(schedule)
         return
     if after is not None and schedule.next_after(after) is None:
         yield _past(schedule, after)
+    limits = limits.within(schedule)
     for part in _parts(schedule):
-        yield from _warnings(part, after)
-    yield from _of_kind(schedule, after)
+        yield from _warnings(part, after, limits)
+    yield from _of_kind(schedule, after, limits)
 
 
-def _of_kind(schedule: Schedule, after: datetime | None) -> Iterator[Warning]:
+def _of_kind(schedule: Schedule, after: datetime | None, limits: Limits) -> Iterator[Warning]:
     """The warnings that are about the one kind of schedule."""
     since = FIRST_LOOK if after is None else after
     if isinstance(schedule, IntervalSchedule):
@@ -89,15 +84,17 @@ def _of_kind(schedule: Schedule, after: datetime | None) -> Iterator[Warning]:
     elif isinstance(schedule, OnceSchedule):
         from .linting_clock import once_warnings
 
-        yield from once_warnings(schedule)
+        slot = schedule.at.first
+        if limits.allow(slot) and (after is None or slot > after):
+            yield from once_warnings(schedule)
     elif schedule.kind in ("cron", "calendar"):
         from .linting_cron import cron_warnings
 
-        yield from cron_warnings(schedule, since)
+        yield from cron_warnings(schedule, since, limits)
     elif schedule.kind == "rrule":
         from .linting_rrule import rrule_warnings
 
-        yield from rrule_warnings(schedule, since)
+        yield from rrule_warnings(schedule, since, limits)
 
 
 def _parts(schedule: Schedule) -> tuple[Schedule, ...]:
@@ -107,37 +104,54 @@ def _parts(schedule: Schedule) -> tuple[Schedule, ...]:
     return (schedule.schedule,) if isinstance(schedule, Bounded | Except) else ()
 
 
-def _first_slot(schedule: Schedule) -> datetime | None:
-    # The very first instant of all is a slot like any other, but nothing is before it.
+def first_slot(schedule: Schedule) -> datetime | None:
+    """The very first slot."""
+    # That of all instants is a slot like any other, but nothing is before it.
     slot = schedule.previous_before(BEGINNING + _MICRO)
     return slot if slot is not None else schedule.next_after(BEGINNING)
 
 
-def _why_never(schedule: Schedule) -> tuple[str, str]:
-    if schedule.kind in ("cron", "calendar"):
-        from .linting_cron import names_no_day
+def _never(schedule: Schedule) -> Iterator[Warning]:
+    """Why `schedule` never fires. Where parts of it never fire that is all there is to say."""
+    if isinstance(schedule, Union):
+        yield Warning("never", "never fires: none of its schedules does", "name a time that comes")
+    elif isinstance(schedule, Bounded | Except) and first_slot(schedule.schedule) is not None:
+        yield _left_out(schedule)
+    elif schedule.kind in ("cron", "calendar"):
+        from .linting_cron import never
 
-        return names_no_day(schedule), "name a day that exists"
+        yield never(schedule)
+    elif schedule.kind == "rrule":
+        from .linting_rrule import never_warnings
+
+        yield from never_warnings(schedule)
+    elif not _parts(schedule):
+        yield Warning("never", "never fires", "name a time that comes")
+    for part in _parts(schedule):
+        if first_slot(part) is None:
+            yield from _never(part)
+
+
+def _left_out(schedule: Bounded | Except) -> Warning:
     if isinstance(schedule, Except):
-        return "never fires: every slot is excluded", "exclude less"
-    if isinstance(schedule, Bounded):
-        return "never fires: no slot lies within start_at and end_at", "widen the bounds"
-    if schedule.kind == "rrule":
-        return "never fires: no date matches all parts of the rule", "drop one of its BY... parts"
-    return "never fires", "name a time that comes"
+        return Warning("never", "never fires: every slot is excluded", "exclude less")
+    return Warning(
+        "never", "never fires: no slot lies within start_at and end_at", "widen the bounds"
+    )
 
 
 def _past(schedule: Schedule, after: datetime) -> Warning:
-    last = schedule.previous_before(after + _MICRO)
+    last = after if names(schedule, after) else schedule.previous_before(after)
     when = "" if last is None else f"; the last one was {_iso(last)}"
     message = f"no slot after {_iso(after)}{when}"
     if schedule.kind == "rrule":
-        from .linting_rrule import until_of
+        from .linting_rrule import last_until
 
-        if (until := until_of(schedule)) is not None:
+        until, end = last_until(schedule)
+        if until is not None and end < after:
             return Warning(
                 "until-past",
-                f"UNTIL {until} is past: {message}",
+                f"UNTIL {until.isoformat()} is past: {message}",
                 "move UNTIL, or leave it out",
             )
     return Warning("past", message, "move it to a time to come")

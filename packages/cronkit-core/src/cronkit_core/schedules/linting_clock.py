@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from ._local import DAY, ORIGIN, SECOND, Stretch, clock_changes, instants, load_zone, zone_clock
+from ._local import (
+    DAY,
+    END,
+    ORIGIN,
+    SECOND,
+    Stretch,
+    clock_changes,
+    instants,
+    load_zone,
+    wall_stretch,
+    zone_clock,
+)
 from .linting import Warning  # noqa: A004
+from .linting_limits import Limits
 from .once import OnceSchedule
 
 YEARS = 12
@@ -16,41 +28,62 @@ CORRECTION = 3 * 3600
 """Jumps of so many seconds or more are corrections of a calendar, not a summer time."""
 
 _DATES = 2
-
-
-def summer_times(timezone: str, after: datetime) -> Iterator[Stretch]:
-    """The stretches, from `after` on and for YEARS years, that begin with a change of the clock of
-    `timezone`."""
-    start = (after - ORIGIN) // SECOND + 1
-    for change in clock_changes(zone_clock(load_zone(timezone)), start, start + YEARS * 366 * DAY):
-        if abs(change.offset - change.before) < CORRECTION:
-            yield change
+_TRIES = 100  # times that are looked at and turn out to be excluded, in all
 
 
 def clock_warnings(
     first_from: Callable[[int], int | None],
+    named: Callable[[int, int], bool],
     timezone: str | None,
     after: datetime,
+    limits: Limits,
     *,
     gap: tuple[str, str],
     overlap: tuple[str, str],
+    late: bool = False,
+    twice: bool = False,
 ) -> Iterator[Warning]:
-    """The warnings "dst-gap" and "dst-overlap" for a rule of which `first_from` tells the first
-    wall time (in seconds from 0001-01-01) that is not before another.
+    """The warnings "dst-gap" and "dst-overlap" for the next changes of the clock after `after`,
+    where a rule names a wall time that the change skips or repeats, and that is within `limits`.
 
-    `gap` and `overlap` say what happens then, and how to choose otherwise.
+    `first_from` tells the rule's first wall time, in seconds from 0001-01-01, from one on.
+    `named(wall, instant)` says whether the rule has begun and not ended then and nothing takes the
+    time out. `gap` and `overlap` say what happens then, and how to choose otherwise. With `late`, a
+    slot in a gap runs right after it; with `twice`, both passes of an overlap run.
     """
     if timezone is None:
         return
     gaps: list[int] = []
     overlaps: list[int] = []
-    for stretch in summer_times(timezone, after):
-        if len(gaps) >= _DATES and len(overlaps) >= _DATES:
-            break
-        old, new = stretch.start + stretch.before, stretch.start + stretch.offset
-        wall = first_from(min(old, new))
-        if wall is not None and wall < max(old, new):
-            (gaps if old < new else overlaps).append(wall)
+    tries = _TRIES
+    first, last = (_seconds(edge) for edge in (limits.start, limits.end))
+    start = max(_seconds(after) + 1, first - DAY)
+    begin = first_from(max(start - DAY, 0))
+    if begin is None:
+        return
+    start = max(start, begin - DAY)
+    for change in _summer_times(timezone, start, min(start + YEARS * 366 * DAY, last + DAY, END)):
+        before, offset = change.before, change.offset
+        dates = gaps if before < offset else overlaps
+        if len(dates) == _DATES:
+            if len(gaps) == len(overlaps):
+                break
+            continue
+        low, high = sorted((change.start + before, change.start + offset))
+        wall = first_from(low)
+        while wall is not None and wall < high:
+            slots = [wall - before]
+            if before < offset and late:
+                slots = [change.start]
+            elif before > offset and twice:
+                slots.append(wall - offset)
+            if named(wall, wall - before) and all(limits.allow(_moment(at)) for at in slots):
+                dates.append(wall)
+                break
+            tries -= 1
+            if not tries:
+                return
+            wall = first_from(wall + 1)
     if gaps:
         yield Warning(
             "dst-gap",
@@ -66,13 +99,44 @@ def clock_warnings(
         )
 
 
+def _summer_times(timezone: str, start: int, end: int) -> Iterator[Stretch]:
+    """The stretches from `start` to before `end` that begin with a change of the clock."""
+    for change in clock_changes(zone_clock(load_zone(timezone)), start, end):
+        if abs(change.offset - change.before) < CORRECTION:
+            yield change
+
+
+def _seconds(at: datetime) -> int:
+    return (at - ORIGIN) // SECOND
+
+
+def _moment(seconds: int) -> datetime:
+    return ORIGIN + SECOND * seconds
+
+
+def why_never_shown(wall: int, timezone: str | None) -> tuple[str, str]:
+    """Why a rule never fires whose first wall time is `wall`, and what to do about it."""
+    spelled = spell_wall(wall)
+    stretch = wall_stretch(zone_clock(load_zone(timezone or "UTC")), wall)
+    if stretch is not None and stretch.start and wall < stretch.start + stretch.offset:
+        return (
+            f"never fires: {spelled} does not exist in {timezone}, where the clock goes forward, "
+            f"and no other time is named",
+            "choose a time that the clock shows",
+        )
+    return (
+        f"never fires: {spelled} in {timezone} is outside the years 1 to 9999 in UTC",
+        "name a time within them",
+    )
+
+
 def once_warnings(schedule: OnceSchedule) -> Iterator[Warning]:
     """What is odd about the wall time of a schedule that runs once."""
     value, zone = schedule.at.value, schedule.timezone
     if zone is None or not isinstance(value, datetime):
         return
     found = instants(value, load_zone(zone))
-    spelled = f"{value:%H:%M} on {value.date()}"
+    spelled = f"{_time(value)} on {value.date()}"
     if not found:
         slot = schedule.at.first.astimezone(load_zone(zone))
         yield Warning(
@@ -89,8 +153,22 @@ def once_warnings(schedule: OnceSchedule) -> Iterator[Warning]:
         )
 
 
-def _times(walls: list[int]) -> str:
-    """ "02:30 on 2027-03-28 and 2028-03-26"."""
-    moments = [ORIGIN + SECOND * wall for wall in walls[:_DATES]]
-    time = f"{moments[0]:%H:%M}"
-    return f"{time} on " + " and ".join(str(moment.date()) for moment in moments)
+def spell_wall(wall: int) -> str:
+    """ "02:30 on 2027-03-28"."""
+    return _times([wall])
+
+
+def _times(walls: Sequence[int]) -> str:
+    """ "02:30 on 2027-03-28 and 2028-03-26", "02:30 on 2027-03-28 and 02:45 on 2028-03-26"."""
+    words: list[str] = []
+    said = ""
+    for wall in walls:
+        moment = _moment(wall)
+        time, day = _time(moment), str(moment.date())
+        words.append(day if time == said else f"{time} on {day}")
+        said = time
+    return " and ".join(words)
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%H:%M:%S}" if moment.second else f"{moment:%H:%M}"

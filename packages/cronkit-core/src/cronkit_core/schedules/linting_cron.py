@@ -11,24 +11,11 @@ from .calendar import CalendarSchedule
 from .cron import CronSchedule
 from .cron_parts import CronField, CronItem, CronParts
 from .cron_times import WallTimes
+from .english import MONTH_LENGTHS, MONTHS
 from .linting import Warning  # noqa: A004
-from .linting_clock import clock_warnings
+from .linting_clock import clock_warnings, why_never_shown
+from .linting_limits import Limits
 
-_MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
-_LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _ALL_HOURS = (1 << 24) - 1
 _FIELD_ENDS = {"second": 60, "minute": 60, "hour": 24, "month": 12, "day-of-week": 7}
 
@@ -41,7 +28,7 @@ def parts_of(schedule: Schedule) -> CronParts:
     return schedule.parts
 
 
-def cron_warnings(schedule: Schedule, after: datetime) -> Iterator[Warning]:
+def cron_warnings(schedule: Schedule, after: datetime, limits: Limits) -> Iterator[Warning]:
     """The warnings for a cron expression or calendar event that fires at some time."""
     parts = parts_of(schedule)
     yield from _both_days(parts)
@@ -58,10 +45,14 @@ def cron_warnings(schedule: Schedule, after: datetime) -> Iterator[Warning]:
     if parts.fixed_time or parts.hour.mask != _ALL_HOURS:
         yield from clock_warnings(
             WallTimes(parts).first_from,
+            lambda wall, instant: True,
             parts.timezone,
             after,
+            limits,
             gap=_GAP[parts.gap],
             overlap=_OVERLAP[parts.overlap],
+            late=parts.gap == "after",
+            twice=parts.overlap == "both",
         )
 
 
@@ -78,17 +69,24 @@ _OVERLAP = {
 # Days
 
 
-def names_no_day(schedule: Schedule) -> str:
+def never(schedule: Schedule) -> Warning:
     """Why an expression never fires: "names no day: 30 February"."""
     parts = parts_of(schedule)
+    wall = WallTimes(parts).first_from(0)
+    if wall is None:
+        return Warning("never", _names_no_day(parts), "name a day that exists")
+    return Warning("never", *why_never_shown(wall, parts.timezone))
+
+
+def _names_no_day(parts: CronParts) -> str:
     leap = any(isleap(year) for year in range(1, 10_000) if parts.year.mask >> year & 1)
     months = [m for m in range(1, 13) if parts.month.mask >> m & 1]
     days = [d for d in range(1, 32) if parts.day.mask >> d & 1]
     missing = [
-        f"{d} {_MONTHS[m - 1]}"
+        f"{d} {MONTHS[m - 1]}"
         for m in months
         for d in days
-        if d > (28 if m == 2 and not leap else _LENGTHS[m - 1])
+        if d > (28 if m == 2 and not leap else MONTH_LENGTHS[m - 1])
     ]
     if len(missing) == len(months) * len(days) <= 3 and not parts.day.rules:
         year = "" if parts.year.text == "*" else f" in {parts.year.text}"
@@ -124,9 +122,9 @@ def _some_months(parts: CronParts, last_day: str) -> Iterator[Warning]:
     if parts.either_day:
         return
     months = [m for m in range(1, 13) if parts.month.mask >> m & 1]
-    missing = [m for m in months if not _has_day(parts.day, _LENGTHS[m - 1])]
+    missing = [m for m in months if not _has_day(parts.day, MONTH_LENGTHS[m - 1])]
     if missing and missing != months:
-        names = ", ".join(_MONTHS[m - 1][:3] for m in missing)
+        names = ", ".join(MONTHS[m - 1][:3] for m in missing)
         yield Warning(
             "some-months",
             f"day-of-month {parts.day.text!r}: does not fire in {names}",

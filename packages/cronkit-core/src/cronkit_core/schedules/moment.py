@@ -15,14 +15,21 @@ from ._local import at_or_after, date_spans, load_zone
 from ._spec import shown
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_IN_BRACKETS = re.compile(r"([^\[]*)\[([^\[\]]*)\]")
 _MICRO = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 _END = datetime.max.replace(tzinfo=UTC)
 
 
 def is_date(text: str) -> bool:
-    """Whether `text` is written as a date alone is: "2027-12-25"."""
-    return bool(_DATE.fullmatch(text))
+    """Whether `text` is written as a date alone is: "2027-12-25", or "2027-12-25[Asia/Tokyo]"."""
+    return bool(_DATE.fullmatch(_apart(text)[0]))
+
+
+def _apart(text: str) -> tuple[str, str | None]:
+    """`text` without the zone in brackets at its end (as RFC 9557 writes it), and that zone."""
+    found = _IN_BRACKETS.fullmatch(text)
+    return (text, None) if found is None else (found[1], found[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +85,23 @@ class Moment:
     def _zone(self) -> tzinfo:
         return UTC if self.timezone is None else load_zone(self.timezone)
 
+    @property
+    def absolute(self) -> bool:
+        """Whether it is an instant, which no zone changes."""
+        return isinstance(self.value, datetime) and self.value.tzinfo is not None
+
+    @property
+    def takes_zone(self) -> bool:
+        """Whether it would mean something else in a zone: it is on a wall clock, and names none."""
+        return self.timezone is None and not self.absolute
+
     def spell(self) -> str:
-        """The moment as ISO 8601, as `parse_moment` reads it."""
+        """The moment as ISO 8601, as `parse_moment` reads it in its zone."""
         return self.value.isoformat()
+
+    def spell_with_zone(self) -> str:
+        """The moment as `parse_moment` reads it in any zone: "2027-12-25[Asia/Tokyo]"."""
+        return self.spell() if self.absolute else f"{self.spell()}[{self.timezone or 'UTC'}]"
 
     def describe(self, known: str | None = None) -> str:
         """The moment for people, with its zone unless that is `known`."""
@@ -99,7 +120,8 @@ def _later(at: datetime, length: timedelta) -> datetime:
 def parse_moment(value: object, timezone: str | None, *, where: str, dates: bool = False) -> Moment:
     """The moment that `value` says: a datetime, an ISO 8601 string, or (where `dates`) a date.
 
-    Without an offset it is on the wall clock of `timezone`. Raises InvalidSchedule, naming `where`,
+    Without an offset it is on the wall clock of the zone that is written behind it in brackets
+    ("2027-01-01T09:00[Asia/Tokyo]"), or else of `timezone`. Raises InvalidSchedule, naming `where`,
     also for what is outside the years 1 to 9999 in UTC, except where `dates` are meant.
     """
     moment = _parse(value, timezone, where, dates)
@@ -118,9 +140,13 @@ def parse_moment(value: object, timezone: str | None, *, where: str, dates: bool
 def _parse(value: object, timezone: str | None, where: str, dates: bool) -> Moment:
     example = "'2027-01-01T09:00'" + (" or '2027-01-01'" if dates else "")
     if isinstance(value, str):
-        text = value.strip()
+        text, zone = _apart(value.strip())
+        if zone is not None:
+            load_zone(zone)
+            timezone = zone
         try:
-            parsed = date.fromisoformat(text) if is_date(text) else datetime.fromisoformat(text)
+            read = date.fromisoformat if _DATE.fullmatch(text) else datetime.fromisoformat
+            parsed = read(text)
         except ValueError:
             raise InvalidSchedule(
                 f"bad {where} {shown(value)}: ISO 8601, such as {example}", spec=value, where=where

@@ -41,6 +41,10 @@ class OnceSchedule(Schedule):
     def timezone(self) -> str | None:
         return self._moment.timezone
 
+    @property
+    def takes_zone(self) -> bool:
+        return self._moment.takes_zone
+
     def next_after(self, after: datetime) -> datetime | None:
         return self._slot if instant(after, "after") < self._slot else None
 

@@ -45,6 +45,7 @@ _RRULE = re.compile(
     r"\s*(?:(?:RRULE|DTSTART|EXRULE|RDATE|EXDATE)\b|FREQ\s*=|BEGIN:)", re.IGNORECASE
 )
 _ZONE_PREFIX = re.compile(r"\s*(?:CRON_)?TZ=(\S{1,40})\s")
+_AT_EVERY = re.compile("@every", re.IGNORECASE)
 _RULE_PART = re.compile(r"(?:^|;)\s*FREQ=", re.IGNORECASE)
 
 
@@ -160,7 +161,7 @@ def _from_text(text: str, context: _Context) -> Schedule:
     stripped = text.strip()
     if not stripped:
         raise no_schedule(text)
-    if stripped.startswith("@every"):
+    if _AT_EVERY.match(stripped):
         return _every(_after_at_every(stripped), context)
     if _RRULE.match(stripped) or _RULE_PART.search(stripped):
         return _rrule({"rrule": text}, context)
@@ -172,7 +173,7 @@ def _from_text(text: str, context: _Context) -> Schedule:
 
 
 def _after_at_every(text: str) -> str:
-    length = text.removeprefix("@every")
+    length = text[len("@every") :]
     if not length.strip() or not length[0].isspace():
         raise InvalidSchedule(
             f"bad {shown(text)}: '@every' and a duration, such as '@every 1h30m'", spec=text
@@ -258,7 +259,15 @@ def _cron(data: dict[str, Any], context: _Context) -> Schedule:
                 )
         days = _text(data, "days", "either")
         return CroniterSchedule(data["cron"], context.timezone, days=days, seed=context.seed)
-    if data["cron"].lstrip().startswith("@every"):
+    if _AT_EVERY.match(data["cron"].strip()):
+        for option in ("days", "gap", "overlap"):
+            if option in data:
+                raise InvalidSchedule(
+                    f"{option!r} with '@every': elapsed time knows no days and no clock; leave it "
+                    f"out, or write the times of a cron expression",
+                    spec=data,
+                    where=option,
+                )
         return _every(_after_at_every(data["cron"].strip()), context)
     if (found := _ZONE_PREFIX.match(data["cron"])) is not None:
         raise InvalidSchedule(
@@ -328,7 +337,7 @@ def _except(data: dict[str, Any], context: _Context) -> Schedule:
         else:
             context.budget.spend(item)
             ranges.append(span)
-    return Except(schedule, schedules, ranges, zone)
+    return Except(schedule, schedules, ranges)
 
 
 _KINDS: dict[str, Callable[[dict[str, Any], _Context], Schedule]] = {

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from ..errors import InvalidSchedule
 from ._local import END, ORIGIN, ZoneClock, load_zone, zone_clock
 from ._spec import shown
+from ._years import Paper
 from .base import Schedule, instant
 from .rrule_compile import EPOCH, compile_rule, seconds_of
 from .rrule_dates import (
@@ -148,19 +149,27 @@ class RRuleSchedule(Schedule):
         self._exspans = day_spans(days, zone)
 
     def _resolve(self, rules: Sequence[Rule], zone: tzinfo) -> tuple[Slots, ...]:
-        clock = zone_clock(zone)
-        found: list[Slots] = []
-        for rule in rules:
-            plan = compile_rule(rule)
-            if plan is None:
-                continue
-            manner: type[Slots] = Shifted if self._nonexistent == "shift" else Skipped
-            if rule.sub_daily:
-                manner = EachPass
-            start = seconds_of(rule.dtstart or EPOCH)
-            until = None if rule.until is None else last_instant(rule.until, zone)
-            found.append(manner(plan, clock, start, until, rule.count))
-        return tuple(found)
+        found = (self._slots_of(rule, zone) for rule in rules)
+        return tuple(slots for slots in found if slots is not None)
+
+    def _slots_of(self, rule: Rule, zone: tzinfo) -> Slots | None:
+        plan = compile_rule(rule)
+        if plan is None:
+            return None
+        manner: type[Slots] = Shifted if self._nonexistent == "shift" else Skipped
+        if rule.sub_daily:
+            manner = EachPass
+        start = seconds_of(rule.dtstart or EPOCH)
+        until = None if rule.until is None else last_instant(rule.until, zone)
+        return manner(plan, zone_clock(zone), start, until, rule.count)
+
+    def slots_of(self, rule: Rule) -> Slots | None:
+        """The slots of one of the rules alone; None where it names no time of day."""
+        return self._slots_of(rule, UTC if self._timezone is None else load_zone(self._timezone))
+
+    def drops(self, at: int) -> bool:
+        """Whether an EXDATE takes out the instant `at`, in seconds since 0001-01-01 00:00 UTC."""
+        return self._slots.drops(at)
 
     @property
     def timezone(self) -> str | None:
@@ -229,6 +238,10 @@ class RRuleSchedule(Schedule):
                 continue
             moment = ORIGIN + timedelta(0, base)
             yield from [moment + delta for delta in offsets.deltas]
+
+    def paper(self) -> Paper:
+        """The slots year by year."""
+        return self._slots.paper()
 
     def describe(self) -> str:
         from .rrule_describe import describe_rrule

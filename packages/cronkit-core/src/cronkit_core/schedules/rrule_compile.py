@@ -122,7 +122,6 @@ def _sub_daily(rule: Rule, start: datetime) -> Plan | None:
         minutes = rule.byminute or (start.minute,)
     if unit >= 60:
         seconds = rule.bysecond or (start.second,)
-    everything = Grid(hours, minutes, seconds)
     inner: Times | None = grid(
         (0,), minutes if unit == 3600 else (0,), seconds if unit >= 60 else (0,)
     )
@@ -163,8 +162,6 @@ def _sub_daily(rule: Rule, start: datetime) -> Plan | None:
         fit=fit,
         allowed=allowed,
         seconds=inner,
-        everything=everything,
-        whole=not rule.bysetpos,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from calendar import isleap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import date
 from math import lcm
 
@@ -170,6 +170,7 @@ class Days(ABC):
         self.cycle = lcm(CYCLE_DAYS, period)
         self._proof = proof
         self._masks: dict[int, int] = {}
+        self._sizes: dict[Hashable, int] = {}
         self._possible: bool | None = None
 
     @abstractmethod
@@ -201,11 +202,46 @@ class Days(ABC):
         """The last year before `year` that may have a day of the set."""
         return year - 1
 
+    @property
+    @abstractmethod
+    def by_kind(self) -> bool:
+        """Whether a year's days depend on no more than the shapes of it and of those beside it."""
+
     def possible(self) -> bool:
         """Whether any year at all may have a day of the set."""
         if self._possible is None:
             self._possible = self._some()
         return self._possible
+
+    def alike(self, year: int) -> Hashable:
+        """What years whose days have the same places in them have in common."""
+        return year
+
+    def count(self, first: int, last: int) -> int:
+        """How many days of the set there are from `first` to before `last`."""
+        if first >= last:
+            return 0
+        total = 0
+        year, end = year_of(first), year_of(last - 1)
+        while year <= end:
+            start = year_start(year)
+            low, high = max(first - start, 0), last - start
+            if low == 0 and high >= 366:
+                total += self._size(year)
+            else:
+                total += (self.mask(year) >> low & (1 << (high - low)) - 1).bit_count()
+            year = self.year_after(year)
+        return total
+
+    def _size(self, year: int) -> int:
+        """How many days `year` has."""
+        key = self.alike(year)
+        found = self._sizes.get(key)
+        if found is None:
+            if len(self._sizes) >= 4096:
+                self._sizes.clear()
+            found = self._sizes[key] = self.mask(year).bit_count()
+        return found
 
     def __contains__(self, day: int) -> bool:
         year = year_of(day)

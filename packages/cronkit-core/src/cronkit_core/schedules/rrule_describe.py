@@ -13,6 +13,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from ._local import load_zone
+from .english import MONTHS, join, nth, spans
 from .rrule_compile import EPOCH
 from .rrule_rule import Rule
 
@@ -25,20 +26,6 @@ _TIMES = 6
 _DATES = 4
 """Up to so many dates that were added or taken out are listed."""
 
-_MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _UNITS = {
     "SECONDLY": "second",
@@ -306,8 +293,8 @@ def _in_months(months: Sequence[int]) -> str:
     if not months or len(months) == 12:
         return ""
     if len(months) > 2 and months[-1] - months[0] == len(months) - 1:
-        return f" from {_MONTHS[months[0] - 1]} to {_MONTHS[months[-1] - 1]}"
-    return f" in {join([_MONTHS[m - 1] for m in months])}"
+        return f" from {MONTHS[months[0] - 1]} to {MONTHS[months[-1] - 1]}"
+    return f" in {join([MONTHS[m - 1] for m in months])}"
 
 
 def _chosen(rule: Rule, period: str) -> str:
@@ -327,31 +314,3 @@ def _place(number: int) -> str:
     if number > 0:
         return nth(number)
     return "last" if number == -1 else f"{nth(-number)} last"
-
-
-# Numbers and lists
-
-
-def spans(numbers: Sequence[int], word: Callable[[int], str]) -> list[str]:
-    """`numbers`, ascending, as words; three and more in a row as "a to b"."""
-    words: list[str] = []
-    start = 0
-    for i, number in enumerate(numbers):
-        if i + 1 < len(numbers) and numbers[i + 1] == number + 1:
-            continue
-        run = numbers[start : i + 1]
-        words += [f"{word(run[0])} to {word(run[-1])}"] if len(run) > 2 else map(word, run)
-        start = i + 1
-    return words
-
-
-def join(words: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def nth(number: int) -> str:
-    """ "1st", "22nd", "13th"."""
-    if number % 100 in (11, 12, 13):
-        return f"{number}th"
-    return f"{number}" + {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")

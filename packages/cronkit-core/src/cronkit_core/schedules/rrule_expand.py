@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, ItemsView, Iterator, Sequence
 from datetime import timedelta
 
-from .rrule_days import LAST_DAY, Days, bits, year_of, year_start
+from ._sheet import Sheet, bits_of, collected
+from ._years import NEVER, Years
+from .rrule_days import CYCLE_DAYS, CYCLE_YEARS, LAST_DAY, Days, bits, year_of, year_start
 from .rrule_times import Listed, Times
 
 DAY = 86_400
@@ -70,25 +72,32 @@ class Plan(ABC):
         """A number of seconds after which the set repeats."""
 
     @abstractmethod
-    def cycle_of_days(self) -> int:
-        """A number of days after which what `days_in` says repeats."""
+    def year_key(self, year: int) -> Hashable:
+        """All that `year_sheet` depends on."""
 
     @abstractmethod
-    def days_in(self, year: int) -> int:
-        """The days of `year` that may have wall times, bit i for its day i."""
+    def year_sheet(self, year: int) -> Sheet:
+        """The wall times in `year`."""
 
+    @property
+    def year_period(self) -> int:
+        """After how many years the set repeats."""
+        return self.cycle() // (CYCLE_DAYS * DAY) * CYCLE_YEARS
+
+    @property
+    def year_special(self) -> Years:
+        """The years that are other than the period has it: none."""
+        return NEVER
+
+    @property
     @abstractmethod
-    def all_times(self) -> Times:
-        """Times of day that have in them those of every day."""
+    def year_by_kind(self) -> bool:
+        """Whether the wall times of a year depend on its weekdays and length alone, or on those of
+        the years beside it."""
 
     def same_times(self) -> Times | None:
         """The times of every day, where all days have the same."""
         return None
-
-    def covers(self, other: Plan) -> bool:
-        """Whether on each day of `days_in`, this has all the wall times that `other` may have."""
-        times = self.same_times()
-        return times is not None and other.all_times().within(times)
 
     def may_repeat(self, shift: int) -> bool:
         """Whether two wall times may be `shift` seconds apart."""
@@ -105,7 +114,9 @@ class DayPlan(Plan):
         self._days = days
         self._times = times
         self._per_cycle: int | None = None
+        self._sizes: dict[Hashable, int] = {}
         self._repeated: dict[int, Offsets] = {}
+        self._bits: int | None = None
 
     def _times_on(self, day: int) -> Times:
         year = year_of(day)
@@ -147,14 +158,21 @@ class DayPlan(Plan):
     def cycle(self) -> int:
         return self._days.cycle * DAY
 
-    def cycle_of_days(self) -> int:
-        return self._days.cycle
+    def year_key(self, year: int) -> Hashable:
+        picks = self._days.picks(year)
+        return self._days.mask(year), None if picks is None else tuple(sorted(picks.items()))
 
-    def days_in(self, year: int) -> int:
-        return self._days.mask(year)
+    def year_sheet(self, year: int) -> Sheet:
+        picks = self._days.picks(year)
+        if picks is not None:
+            return collected((1 << day, bits_of(times)) for day, times in picks.items())
+        if self._bits is None:
+            self._bits = self._times.bits()
+        return collected([(self._days.mask(year), self._bits)])
 
-    def all_times(self) -> Times:
-        return self._times
+    @property
+    def year_by_kind(self) -> bool:
+        return self._days.by_kind
 
     def same_times(self) -> Times | None:
         return self._times if self._days.picks(1) is None else None
@@ -186,19 +204,31 @@ class DayPlan(Plan):
             first += cycles * cycle
             if first == last:
                 return total
+        if self._days.picks(1) is None:
+            return total + self._days.count(first, last) * self._times.size
         year, end = year_of(first), year_of(last - 1)
         while year <= end:
             start = year_start(year)
-            mask = self._days.mask(year)
-            if mask:
-                low, high = max(first - start, 0), last - start
-                picks = self._days.picks(year)
-                if picks is None:
-                    total += (mask >> low & (1 << (high - low)) - 1).bit_count() * self._times.size
-                else:
-                    total += sum(len(times) for day, times in picks.items() if low <= day < high)
+            if first <= start and start + 366 <= last:
+                total += self._size(year)
+            else:
+                days = range(first - start, last - start)
+                total += sum(len(times) for day, times in self._picks(year) if day in days)
             year = self._days.year_after(year)
         return total
+
+    def _picks(self, year: int) -> ItemsView[int, tuple[int, ...]]:
+        return (self._days.picks(year) or {}).items()
+
+    def _size(self, year: int) -> int:
+        """How many wall times `year` has, where BYSETPOS chose them."""
+        key = self._days.alike(year)
+        found = self._sizes.get(key)
+        if found is None:
+            if len(self._sizes) >= _KEPT:
+                self._sizes.clear()
+            found = self._sizes[key] = sum(len(times) for _, times in self._picks(year))
+        return found
 
     def chunks(self, start: int, end: int) -> Iterator[Chunk]:
         days = self._days
@@ -237,7 +267,8 @@ class DayPlan(Plan):
                 yield from self._on(first + day, start, end)
             return
         # a whole year for rare days, else days with about 64 wall times: what repeats is kept
-        span = 366 if mask.bit_count() < 60 else -(-64 // most)
+        rare = mask.bit_count() < 60 and mask.bit_count() * most <= LONG
+        span = 366 if rare else -(-64 // most)
         for i in range((mask & -mask).bit_length() - 1, mask.bit_length(), span):
             days = mask >> i & ((1 << span) - 1)
             if days:

@@ -15,10 +15,21 @@ from ._local import (
     long_stretches,
     wall_stretch,
 )
-from .rrule_expand import Chunk, Offsets, Plan
-from .rrule_slots import DRIFT, FIRST, LAST, PATIENCE, Count, Following, Slots, first_pass
-
-_NOW = Offsets([0])
+from ._years import Piece
+from .rrule_expand import Chunk, Plan
+from .rrule_slots import (
+    DRIFT,
+    FIRST,
+    LAST,
+    NOW,
+    PATIENCE,
+    SPARSE,
+    Count,
+    Following,
+    Slots,
+    first_pass,
+    nth,
+)
 
 
 class OnePass(Slots):
@@ -45,15 +56,33 @@ class OnePass(Slots):
     def _count_walls(self, start: int, end: int) -> int:
         return self.plan.count(max(start, self.start), min(end, self._end))
 
+    def reaches(self, wall: int, instant: int) -> bool:
+        return super().reaches(wall, instant) and wall < self._end
+
+    @property
+    def _last(self) -> int:
+        return min(self._until, self._end)
+
+    def _shown(self, stretch: Stretch) -> list[Piece]:
+        offset = stretch.offset
+        first = max(stretch.start + max(offset, stretch.before), self.start)
+        return [Piece(first, min(stretch.end + offset, self._end), offset)]
+
     @staticmethod
     def _passed(instant: int, stretch: Stretch) -> int:
         """Up to where wall times had their first pass when `instant`, in `stretch`, has passed."""
         return max(instant + stretch.offset, stretch.start + stretch.before - 1) + 1
 
     def _chunks(self, instant: int, end: int) -> Iterator[Chunk]:
-        while instant < end and (found := self._next(instant)) is not None and found < end:
-            instant, empty = found, 0
-            for stretch in long_stretches(self.clock, found):
+        slot = self._next_within(instant, end)
+        while slot is not None:
+            following = self._next_within(slot + 1, end)
+            if following is None or following - slot > SPARSE:
+                yield slot, NOW
+                slot = following
+                continue
+            instant, empty = slot, 0
+            for stretch in long_stretches(self.clock, instant):
                 offset, start = stretch.offset, stretch.start
                 clear = self._clear(stretch, instant)
                 while instant < clear:
@@ -62,7 +91,7 @@ class OnePass(Slots):
                     if slot is None or slot >= min(clear, end):
                         instant = clear
                         break
-                    yield slot, _NOW
+                    yield slot, NOW
                     instant = slot + 1
                 first = max(instant + offset, start + stretch.before, self.start)
                 instant = min(stretch.end, end)
@@ -72,6 +101,7 @@ class OnePass(Slots):
                     empty = 0
                 if empty == PATIENCE or instant >= end:
                     break
+            slot = self._next_within(instant, end)
 
     def _clear(self, stretch: Stretch, instant: int) -> int:
         """Up to when wall times of the gap that `stretch` begins with come from `instant` on."""
@@ -84,6 +114,15 @@ class Shifted(OnePass):
 
     def _counted(self) -> tuple[int, Following, Count]:
         return self.start, self.plan.next, self.plan.count
+
+    def _nth(self, start: int, count: Count) -> int | None:
+        return nth(count, start, self._count)
+
+    def _shown(self, stretch: Stretch) -> list[Piece]:
+        # the gap before the stretch, shown with the offset before it
+        first, stop = stretch.start + stretch.before, stretch.start + stretch.offset
+        gap = Piece(max(first, self.start), min(stop, self._end), stretch.before)
+        return [*super()._shown(stretch), gap]
 
     def _end_at(self, last: int) -> None:
         self._end = last + 1

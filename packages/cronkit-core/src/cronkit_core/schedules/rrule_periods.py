@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -34,6 +34,7 @@ _LENGTHS = tuple(
 _STARTS = tuple(tuple(sum(n[leap] for n in _LENGTHS[:m]) for m in range(12)) for leap in (0, 1))
 _PATTERN = 1500  # the longest period of days that is written out as a pattern of bits
 _STEPS = 48  # years without a day before the search turns from looking to solving
+_SHORT = 8 * 366  # up to how many days are counted year by year
 _PAIRS = 3000  # up to how many congruences the search solves
 
 MonthShape = Callable[[int, int], int]
@@ -110,6 +111,10 @@ class YearlyDays(_Positioned):
         self._spills = spills
         self._shapes: dict[tuple[bool, int], Chosen] = {}
 
+    @property
+    def by_kind(self) -> bool:
+        return self._interval == 1
+
     def _of_shape(self, leap: bool, first: int) -> Chosen:
         found = self._shapes.get((leap, first))
         if found is None:
@@ -145,6 +150,12 @@ class YearlyDays(_Positioned):
         if merged is not None:
             merged = {day: times for day, times in merged.items() if 0 <= day < length}
         return mask & ((1 << length) - 1), merged
+
+    def alike(self, year: int) -> Hashable:
+        if self._spills:
+            around = ((y - self._year) % self._interval == 0 for y in (year - 1, year, year + 1))
+            return year % CYCLE_YEARS, *around
+        return shape_of(year), (year - self._year) % self._interval == 0
 
     def year_after(self, year: int) -> int:
         active = year + 1 + (self._year - year - 1) % self._interval
@@ -187,6 +198,10 @@ class MonthlyDays(_Positioned):
         self._shape = shape
         self._shapes: dict[tuple[int, int], Chosen] = {}
 
+    @property
+    def by_kind(self) -> bool:
+        return 12 % self._interval == 0
+
     def _of_shape(self, length: int, first: int) -> Chosen:
         found = self._shapes.get((length, first))
         if found is None:
@@ -215,6 +230,9 @@ class MonthlyDays(_Positioned):
                 if picks is not None and chosen is not None:
                     _merge(picks, chosen, day - 1)
         return mask, picks
+
+    def alike(self, year: int) -> Hashable:
+        return shape_of(year), (self._month - 12 * year) % self._interval
 
     def year_after(self, year: int) -> int:
         if self._interval <= 12:
@@ -265,6 +283,7 @@ class FittingDays(Days):
         self._residues = residues
         self._period = period
         self._pattern: int | None = None
+        self._whole: tuple[int, int] | None = None
         self._cycle: list[int] | None = None
         self._pairs: int | None = None
         if not residues:
@@ -274,6 +293,10 @@ class FittingDays(Days):
             for start in residues:
                 for day in range(start, 366 + period, period):
                     self._pattern |= 1 << day
+
+    @property
+    def by_kind(self) -> bool:
+        return 7 % self._period == 0
 
     def _of_shape(self, shape: tuple[bool, int]) -> int:
         found = self._shapes.get(shape)
@@ -299,6 +322,37 @@ class FittingDays(Days):
 
     def _some(self) -> bool:
         return any(self._of_shape((leap, first)) for leap in (False, True) for first in range(7))
+
+    def count(self, first: int, last: int) -> int:
+        if last - first < _SHORT or self._period > CYCLE_DAYS:
+            return super().count(first, last)
+        fitting, pattern = self._whole_cycle()
+        total = 0
+        for start in range(first - first % CYCLE_DAYS, last, CYCLE_DAYS):
+            days = fitting & pattern >> start % self._period
+            if start < first:
+                days >>= first - start
+            if start + CYCLE_DAYS > last:
+                days &= (1 << (last - max(start, first))) - 1
+            total += days.bit_count()
+        return total
+
+    def _whole_cycle(self) -> tuple[int, int]:
+        """The days of 400 years that fit, one bit each, and those that leave one of the residues,
+        over a period more: counting these goes through centuries in microseconds."""
+        if self._whole is None:
+            fitting = 0
+            for year in range(CYCLE_YEARS, 0, -1):
+                fitting = fitting << length_of(year) | self._of_shape(shape_of(year))
+            flags = bytearray(self._period // 8 + 1)
+            for residue in self._residues:
+                flags[residue >> 3] |= 1 << (residue & 7)
+            pattern, length = int.from_bytes(flags, "little"), self._period
+            while length < CYCLE_DAYS + self._period:
+                pattern |= pattern << length
+                length *= 2
+            self._whole = fitting, pattern
+        return self._whole
 
     def _residue_after(self, day: int) -> int:
         """The first day with one of the residues that is not before `day`."""
@@ -414,6 +468,10 @@ class WeeklyDays(_Positioned):
             # these have all shapes of two years in a row
             return any(self._choose(year)[0] for year in range(2001, 2029))
         return WeeklyDays(1, self._start, self._fit, self._positions).possible()
+
+    @property
+    def by_kind(self) -> bool:
+        return self._period == 7
 
     def _of_week(self, mask: int) -> Chosen:
         found = self._weeks.get(mask)

@@ -7,22 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 
 from ._local import END
-from .rrule_exclude import Exclusions
+from ._years import AnyOf, Both, Not, Paper, Spans
 from .rrule_expand import Chunk
 from .rrule_slots import Slots
 
-MAX_EXCLUDED = 50_000
-"""How many slots in a row rules may take out where nothing proves how far that goes; a schedule
-that loses more is taken to name no further slot."""
-
-_PATIENCE = 32  # excluded slots in a row before the search looks for a way to jump
+_PATIENCE = 32  # excluded slots in a row before the search looks at the paper
 
 
 class SlotSet:
     """The slots of `rules` and at `dates` that no rule of `exrules` names, and that are not at
     `exdates` and not in `exspans`. Dates are ascending instants, spans disjoint and in order."""
 
-    __slots__ = ("_covered", "_dates", "_exdates", "_exrules", "_exspans", "_rules", "plain")
+    __slots__ = ("_dates", "_exdates", "_exrules", "_exspans", "_paper", "_rules", "plain")
 
     def __init__(
         self,
@@ -37,7 +33,7 @@ class SlotSet:
         self._dates = dates
         self._exdates = exdates
         self._exspans = exspans
-        self._covered: Exclusions | None = None
+        self._paper: Paper | None = None
         self.plain: Slots | None = None
         """The only rule, where there is nothing else."""
         if len(rules) == 1 and not (exrules or dates or exdates or exspans):
@@ -47,63 +43,40 @@ class SlotSet:
         """The first slot that is not before `at`."""
         if self.plain is not None:
             return self.plain.next(at)
-        barren = END
-        for misses in range(1, self._most_excluded() + 1):
-            found = self._next_named(at)
-            if found is None:
-                return None
+        misses = 0
+        while (found := self._next_named(at)) is not None:
             clear = self._clear_after(found)
             if clear == found:
                 return found
-            at = clear if misses < _PATIENCE else self._jump_after(clear)
-            if self._exrules and misses == _PATIENCE:
-                barren = self._exclusions().barren_after(max(at, self._last_date()))
-            if at > barren:
-                return None
+            at = clear
+            misses += 1
+            if misses == _PATIENCE:
+                return self.paper().first_from(at)
         return None
 
     def previous(self, at: int) -> int | None:
         """The last slot that is before `at`."""
         if self.plain is not None:
             return self.plain.previous(at)
-        for misses in range(1, self._most_excluded() + 1):
-            found = self._previous_named(at)
-            if found is None:
-                return None
+        misses = 0
+        while (found := self._previous_named(at)) is not None:
             clear = self._clear_before(found)
             if clear == found:
                 return found
-            at = (clear if misses < _PATIENCE else self._jump_before(clear)) + 1
+            at = clear + 1
+            misses += 1
+            if misses == _PATIENCE:
+                return self.paper().last_before(at)
         return None
 
-    def _most_excluded(self) -> int:
-        return MAX_EXCLUDED + len(self._exdates) + len(self._exspans)
-
-    def _last_date(self) -> int:
-        """The last instant that was added or taken out by date."""
-        spans = [end for _, end in self._exspans[-1:]]
-        return max((*self._dates[-1:], *self._exdates[-1:], *spans), default=0)
-
-    def _exclusions(self) -> Exclusions:
-        if self._covered is None:
-            self._covered = Exclusions(self._rules, self._exrules)
-        return self._covered
-
-    def _jump_after(self, at: int) -> int:
-        """An instant, `at` or later, before which every slot from `at` on is taken out."""
-        if not self._exrules:
-            return at
-        far = self._exclusions().after(at)
-        i = bisect_left(self._dates, at)
-        return min(far, self._dates[i]) if i < len(self._dates) else far
-
-    def _jump_before(self, at: int) -> int:
-        """An instant, `at` or earlier, after which every slot up to `at` is taken out."""
-        if not self._exrules:
-            return at
-        far = self._exclusions().before(at)
-        i = bisect_right(self._dates, at)
-        return max(far, self._dates[i - 1]) if i else far
+    def paper(self) -> Paper:
+        """The slots year by year."""
+        if self._paper is None:
+            dates = Spans((at, at + 1) for at in self._dates)
+            out = Spans([*self._exspans, *((at, at + 1) for at in self._exdates)])
+            named = AnyOf([*(slots.paper() for slots in self._rules), dates])
+            self._paper = Both([named, Not([*(slots.paper() for slots in self._exrules), out])])
+        return self._paper
 
     def _next_named(self, at: int) -> int | None:
         found = [slot for slots in self._rules if (slot := slots.next(at)) is not None]
@@ -141,8 +114,12 @@ class SlotSet:
         i = bisect_right(self._exspans, (at, END)) - 1
         return self._exspans[i] if i >= 0 and at < self._exspans[i][1] else None
 
+    def drops(self, at: int) -> bool:
+        """Whether an EXDATE takes `at` out, alone or with its day."""
+        return self._dropped(at) or self._span_at(at) is not None
+
     def _dropped(self, at: int) -> bool:
-        """Whether an EXDATE takes `at` out."""
+        """Whether an EXDATE of a time takes `at` out."""
         i = bisect_left(self._exdates, at)
         return i < len(self._exdates) and self._exdates[i] == at
 
@@ -181,7 +158,7 @@ class SlotSet:
     def count(self, start: int, end: int) -> int:
         """How many slots there are from `start` to before `end`."""
         if len(self._rules) > 1 or self._exrules:
-            return sum(1 for _ in self.walk(start, end))
+            return self.paper().count(start, end)
         total = self._count_named(start, end)
         for low, high in self._exspans:
             total -= self._count_named(max(low, start), min(high, end))

@@ -7,23 +7,27 @@ one of three manners, each a class: `EachPass` here; `Shifted` and `Skipped` in 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from ._local import (
     BLOCK,
     DAY,
     END,
     TABLES_END,
+    Stretch,
     ZoneClock,
     clock_changes,
     long_stretches,
     wall_stretch,
 )
-from .rrule_expand import Chunk, Plan
+from ._years import OnClock, Paper, Piece, year_of
+from .rrule_expand import Chunk, Offsets, Plan
 
 FIRST, LAST = 0, END - 1
 
 PATIENCE = 8  # stretches without a slot before iteration looks for the next one
+SPARSE = 200 * DAY  # slots that are further apart are found faster one by one
+NOW = Offsets([0])
 _FEW = 64  # how many members are found one by one
 
 DRIFT = 2 * DAY
@@ -88,6 +92,13 @@ class Slots(ABC):
             return 0
         return self._count_between(first, last + 1)
 
+    def reaches(self, wall: int, instant: int) -> bool:
+        """Whether `wall` is one of the rule's wall times, and neither it nor `instant` is before
+        the rule's start or after its end."""
+        if not self._limited:
+            self._limit()
+        return wall >= self.start and instant <= self._until and wall in self.plan
+
     def run(self, slot: int) -> tuple[int, int]:
         """From where to before where, around `slot`, every second is a slot, as far as that is seen
         at once."""
@@ -101,6 +112,40 @@ class Slots(ABC):
             start if self.next(start) == start else slot,
             end if self.next(end - 1) == end - 1 else slot + 1,
         )
+
+    def paper(self) -> Paper:
+        """The slots year by year."""
+        if not self._limited:
+            self._limit()
+        start = year_of(self.start)
+        end = year_of(max(self._last, 0)) if self._last < LAST else start
+        return OnClock(self.plan, self.clock, self._pieces, (min(start, end), max(start, end)))
+
+    @property
+    def _last(self) -> int:
+        """The last wall time or instant, not less than where the slots end; LAST if they do not."""
+        return self._until
+
+    def _pieces(
+        self, stretches: Sequence[Stretch], begin: int, end: int
+    ) -> tuple[list[Piece], list[int]]:
+        """As `_years.Pieces` has it."""
+        found: list[Piece] = []
+        for stretch in stretches:
+            for first, stop, offset in self._shown(stretch):
+                low, high = max(stretch.start, begin) + offset, min(self._until + 1, end) + offset
+                if (first := max(first, low)) < (stop := min(stop, high)):
+                    found.append(Piece(first, stop, offset))
+        return found, []
+
+    @abstractmethod
+    def _shown(self, stretch: Stretch) -> list[Piece]:
+        """The wall times that `stretch` shows as slots, before UNTIL cuts them."""
+
+    def _next_within(self, instant: int, end: int) -> int | None:
+        """The first slot from `instant` to before `end`."""
+        slot = self._next(instant) if instant < end else None
+        return slot if slot is not None and slot < end else None
 
     @abstractmethod
     def _next(self, instant: int) -> int | None: ...
@@ -121,10 +166,24 @@ class Slots(ABC):
         if self._count <= _FEW:
             last = step(following, start, self._count)
         elif self._count <= 2 * self.plan.most() * (END // DAY) and following(start) is not None:
-            last = nth(count, start, self._count)
+            last = self._nth(start, count)
         if last is not None:
             self._end_at(last)
         self._limited = True
+
+    def _nth(self, start: int, count: Count) -> int | None:
+        """Where COUNT ends what `count` counts from `start` on."""
+        # near where it ends on the wall, which is found without a look at the clock's changes
+        wall = nth(self.plan.count, self.start, self._count)
+        about = END if wall is None else min(max(first_pass(self.clock, wall), start), END)
+        before = count(start, about)
+        if before < self._count:
+            return nth(count, about, self._count - before)
+        span = DAY
+        while about - span > start and count(about - span, about) <= before - self._count:
+            span *= 4
+        low = max(about - span, start)
+        return nth(count, low, self._count - before + count(low, about))
 
     @abstractmethod
     def _counted(self) -> tuple[int, Following, Count]:
@@ -150,6 +209,7 @@ def nth(count: Count, start: int, number: int) -> int | None:
     """Where the member `number`, from 1, of a set lies from `start` on, where `count(a, b)` is how
     many there are from a to before b. None when it is after the year 9999."""
     low, span = start, DAY
+    passed = 0
     while True:
         high = min(low + span, END)
         if low >= high:
@@ -158,15 +218,22 @@ def nth(count: Count, start: int, number: int) -> int | None:
         if found >= number:
             break
         number -= found
+        passed += found
         low, span = high, 4 * span
+        if passed:
+            # a little farther than it is if the rest is as dense
+            span = min(span, (low - start) * number * 17 // (16 * passed) + DAY)
     while high - low > 1:
-        middle = (low + high) // 2
-        found = count(low, middle)
-        if found >= number:
-            high = middle
-        else:
-            number -= found
-            low = middle
+        # where it is if they are evenly spread, and a little on both sides of that
+        place = low + (high - low) * number // (found + 1)
+        edge = (high - low) // 16
+        for middle in (place - edge, place + edge, (low + high) // 2):
+            if low < middle < high:
+                part = count(low, middle)
+                if part >= number:
+                    high, found = middle, part
+                    break
+                low, number, found = middle, number - part, found - part
     return low
 
 
@@ -232,11 +299,21 @@ class EachPass(Slots):
                 instant = min(stretch.start - 1, wall - offset + DRIFT)
         return None
 
+    def _shown(self, stretch: Stretch) -> list[Piece]:
+        offset = stretch.offset
+        return [Piece(max(stretch.start, self._from) + offset, stretch.end + offset, offset)]
+
     def _chunks(self, instant: int, end: int) -> Iterator[Chunk]:
         instant = max(instant, self._from)
-        while instant < end and (found := self._next(instant)) is not None and found < end:
-            instant, empty = found, 0
-            for stretch in long_stretches(self.clock, found):
+        slot = self._next_within(instant, end)
+        while slot is not None:
+            following = self._next_within(slot + 1, end)
+            if following is None or following - slot > SPARSE:
+                yield slot, NOW
+                slot = following
+                continue
+            instant, empty = slot, 0
+            for stretch in long_stretches(self.clock, instant):
                 offset, start = stretch.offset, instant
                 instant = min(stretch.end, end)
                 empty += 1
@@ -245,6 +322,7 @@ class EachPass(Slots):
                     empty = 0
                 if empty == PATIENCE or instant >= end:
                     break
+            slot = self._next_within(instant, end)
 
     def _count_between(self, instant: int, end: int) -> int:
         instant = max(instant, self._from)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from math import gcd, lcm
 
-from .rrule_days import CYCLE_DAYS
+from ._sheet import Sheet, collected, times_every
+from .rrule_days import CYCLE_DAYS, bits, year_start
 from .rrule_expand import DAY, LAST_SECOND, LONG, Chunk, DayPlan, Offsets, Plan, trimmed
 from .rrule_periods import EVERY_DAY, Fit, FittingDays
 from .rrule_times import Listed, Times
@@ -28,13 +29,10 @@ class StridePlan(Plan):
         fit: Fit | None,
         allowed: Times | None,
         seconds: Times,
-        everything: Times,
-        whole: bool,
     ) -> None:
         """`stride`, `phase` and `unit` are in seconds. `fit` and `allowed` limit the units by the
         day and by the second of the day that they start in; None: all. `seconds` are those of each
-        unit; `everything` has all times of the day that may come of these, and `whole`
-        says whether it has no others."""
+        unit."""
         self._stride = stride
         self._phase = phase % stride
         self._unit = unit
@@ -42,8 +40,7 @@ class StridePlan(Plan):
         self._days = None if fit is None else FittingDays(fit)
         self._allowed = allowed
         self._seconds = seconds
-        self._everything = everything
-        self._whole = whole
+        self._fuller: FittingDays | None = None
         self._tabled = False
         self._units: DayPlan | None = None
         self._repeated: dict[int, Offsets] = {}
@@ -76,25 +73,35 @@ class StridePlan(Plan):
     def cycle(self) -> int:
         return lcm(self._stride, CYCLE_DAYS * DAY)
 
-    def covers(self, other: Plan) -> bool:
-        return (
-            isinstance(other, StridePlan)
-            and self._whole
-            and other._unit == self._unit
-            and other._stride % self._stride == 0
-            and (other._phase - self._phase) % self._stride == 0
-            and other.all_times().within(self._everything)
-        )
+    def year_key(self, year: int) -> Hashable:
+        return self._mask(year), (self._phase - year_start(year) * DAY) % self._stride
 
-    def cycle_of_days(self) -> int:
-        return CYCLE_DAYS
+    def year_sheet(self, year: int) -> Sheet:
+        first = self._phase - year_start(year) * DAY
+        days_with: dict[int, int] = {}
+        for day in bits(self._mask(year)):
+            second = (first - day * DAY) % self._stride
+            days_with[second] = days_with.get(second, 0) | 1 << day
+        return collected((days, self._times_from(second)) for second, days in days_with.items())
 
-    def days_in(self, year: int) -> int:
-        days = FittingDays(EVERY_DAY) if self._days is None else self._days
-        return days.mask(year)
+    @property
+    def year_by_kind(self) -> bool:
+        return 7 * DAY % self._stride == 0
 
-    def all_times(self) -> Times:
-        return self._everything
+    def _mask(self, year: int) -> int:
+        if self._days is None:
+            return (1 << year_start(year + 1) - year_start(year)) - 1
+        return self._days.mask(year)
+
+    def _times_from(self, first: int) -> int:
+        """The times of a day whose first unit starts at the second `first`, as bits."""
+        units = times_every(self._stride, first)
+        if self._allowed is not None:
+            units &= self._allowed.bits()
+        times = 0
+        for second in self._seconds.slice(0, self._seconds.size):
+            times |= units << second
+        return times
 
     def count(self, start: int, end: int) -> int:
         if start >= end:
@@ -197,10 +204,33 @@ class StridePlan(Plan):
             table = self._table()
             return 0 if table is None else table.count(start, end)
         assert self._days is not None
+        first, last = -(-start // DAY), end // DAY
+        if first > last or self._stride // gcd(self._stride, DAY) > CYCLE_DAYS:
+            return self._count_in_runs(self._days, start, end)
+        if self._fuller is None:
+            self._fuller = self._fuller_days()
+        return (
+            self._count_in_runs(self._days, start, first * DAY)
+            + self._days.count(first, last) * (DAY // self._stride)
+            + self._fuller.count(first, last)
+            + self._count_in_runs(self._days, last * DAY, end)
+        )
+
+    def _count_in_runs(self, days: FittingDays, start: int, end: int) -> int:
         return sum(
             self._strides(min(last * DAY, end)) - self._strides(max(first * DAY, start))
-            for first, last in self._days.runs(start // DAY, -(-end // DAY))
+            for first, last in days.runs(start // DAY, -(-end // DAY))
         )
+
+    def _fuller_days(self) -> FittingDays:
+        """The days in which one unit more starts than in others: where the first one starts early
+        enough for it."""
+        common = gcd(self._stride, DAY)
+        period = self._stride // common
+        inverse = pow(DAY // common, -1, period)
+        early = range(self._phase % common, DAY % self._stride, common)
+        residues = {(self._phase - second) // common * inverse % period for second in early}
+        return FittingDays(self._fit or EVERY_DAY, sorted(residues), period)
 
     def _strides(self, wall: int) -> int:
         """How many steps of the stride lie before `wall`."""
@@ -247,6 +277,14 @@ class TablePlan(DayPlan):
 
     def _times_on(self, day: int) -> Times:
         return self._on_residue[day % self._period]
+
+    def year_key(self, year: int) -> Hashable:
+        return self._days.mask(year), year_start(year) % self._period
+
+    def year_sheet(self, year: int) -> Sheet:
+        start = year_start(year)
+        on_days = bits(self._days.mask(year))
+        return collected((1 << day, self._times_on(start + day).bits()) for day in on_days)
 
     def _alike(self, first: int, days: int) -> int:
         return days * self._period + first % self._period

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from ._sheet import bits_of, times_of
+
 
 class Times(ABC):
     """An ascending set of numbers of seconds, from midnight or from the start of an hour or a
@@ -42,11 +44,9 @@ class Times(ABC):
         member."""
         return second, second + unit
 
-    def within(self, others: Times) -> bool:
-        """Whether all members are members of `others`."""
-        return self.size <= others.size and all(
-            others.next(second) == second for second in self.slice(0, self.size)
-        )
+    def bits(self) -> int:
+        """The members as bits."""
+        return bits_of(self.slice(0, self.size))
 
     def picked(self, positions: Sequence[int]) -> Times | None:
         """The members at `positions` as BYSETPOS counts, from 1 or from -1; None for no member."""
@@ -119,14 +119,8 @@ class Grid(Times):
             found += [minute + second for second in self.seconds[low:high]]
         return found
 
-    def within(self, others: Times) -> bool:
-        if not isinstance(others, Grid):
-            return super().within(others)
-        return (
-            set(self.hours) <= set(others.hours)
-            and set(self.minutes) <= set(others.minutes)
-            and set(self.seconds) <= set(others.seconds)
-        )
+    def bits(self) -> int:
+        return times_of(bits_of(self.hours), bits_of(self.minutes), bits_of(self.seconds))
 
     def run(self, second: int, unit: int) -> tuple[int, int]:
         length = 3600

@@ -17,7 +17,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from ..definition import check_integer
+from ..errors import InvalidTask
 from ..runs import Finish, LiveRun, NewRun, Run, Skip, Status
+from ..schedules.base import instant
 from ..tasks import TaskRecord
 
 # Who or what ended a run or paused a task, where no person did.
@@ -129,6 +132,14 @@ class TaskWrite:
     skips: tuple[Skip, ...] = ()
     drop_pending: str | None = None
 
+    @property
+    def expected(self) -> tuple[int, int] | None:
+        """The id and the revision that the stored task must have; None: it must not exist.
+
+        A task that was made anew has revisions of its own, so the revision alone says little.
+        """
+        return (self.record.id, self.record.revision) if self.record.revision else None
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -146,14 +157,19 @@ class Retention:
 
     task_name: str
     keep: int | None
-    """This many of its newest runs; None: all."""
+    """This many of its newest runs, and of its newest skips; None: all."""
     before: datetime | None
     """Nothing that ended before this instant; None: everything."""
 
 
+MOST_ROWS = 10**9
+HIGHEST_ID = 2**63 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class TaskQuery:
-    """Which tasks to list, by name. Every condition that is not None must hold."""
+    """Which tasks to list, by name. Every condition that is not None must hold. Raises InvalidTask
+    for a bad limit."""
 
     names: Sequence[str] | None = None
     after: str | None = None
@@ -165,10 +181,15 @@ class TaskQuery:
     enabled: bool | None = None
     last_status: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.limit is not None:
+            check_integer("limit", self.limit, 0, MOST_ROWS)
+
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:
-    """Which runs to list, newest (highest id) first. Every condition that is not None must hold."""
+    """Which runs to list, newest (highest id) first. Every condition that is not None must hold.
+    Raises InvalidTask and NaiveDatetime for conditions that make no sense."""
 
     ids: Sequence[int] | None = None
     task_name: str | None = None
@@ -182,15 +203,55 @@ class RunQuery:
     limit: int = 50
     offset: int = 0
 
+    def __post_init__(self) -> None:
+        _check_span(self)
+        check_integer("limit", self.limit, 0, MOST_ROWS)
+        check_integer("offset", self.offset, 0, MOST_ROWS)
+        for run_id in (*(self.ids or ()), *(() if self.before_id is None else (self.before_id,))):
+            check_integer("run id", run_id, -HIGHEST_ID, HIGHEST_ID)
+        if self.statuses is not None:
+            unknown = [status for status in self.statuses if status not in list(Status)]
+            if unknown or isinstance(self.statuses, str):
+                raise InvalidTask(
+                    f"bad statuses {self.statuses!r:.80}: a list of {', '.join(Status)}"
+                )
+
 
 @dataclass(frozen=True, slots=True)
 class SkipQuery:
-    """Which skips of a task to list, newest first; those that reach into `since`..`until`."""
+    """Which skips of a task to list, newest first; those that reach into `since`..`until`. Raises
+    InvalidTask and NaiveDatetime for conditions that make no sense."""
 
     task_name: str
     since: datetime | None = None
     until: datetime | None = None
     limit: int = 100
+
+    def __post_init__(self) -> None:
+        _check_span(self)
+        check_integer("limit", self.limit, 0, MOST_ROWS)
+
+
+def _check_span(query: RunQuery | SkipQuery) -> None:
+    """Have the bounds of the query in UTC, as every storage compares them."""
+    for name in ("since", "until"):
+        if (bound := getattr(query, name)) is not None:
+            object.__setattr__(query, name, instant(bound, name))
+
+
+NEWEST = 2_000
+"""How far down from the newest a list over all runs is read before indexes are asked."""
+
+
+def filters_all_runs(query: RunQuery) -> bool:
+    """Whether the answer is to be picked from the runs of all tasks.
+
+    Mostly it is among the `NEWEST`. Where it is not, a reader that goes down the table may have to
+    go to its other end, so the ids are to be found in an index.
+    """
+    if query.ids is not None or query.task_name is not None:
+        return False
+    return bool(query.statuses) or query.since is not None or query.until is not None
 
 
 def can_be_stored(text: str) -> bool:
@@ -223,9 +284,9 @@ class Storage(Protocol):
 
     async def save_tasks(self, writes: Sequence[TaskWrite], now: datetime) -> list[str]:
         """Insert or replace the definition, slots and pause of each task; runs and last outcomes
-        stay. Returns the names that were refused, since the task is not at the revision that was
-        read; of those, nothing is written. When what was dropped leaves no run of a task running or
-        due, its oldest waiting one becomes due.
+        stay. Returns the names that were refused, since the task is not the one, or not at the
+        revision, that was read; of those, nothing is written. When what was dropped leaves no run
+        of a task running or due, its oldest waiting one becomes due.
         """
         ...
 
@@ -250,7 +311,9 @@ class Storage(Protocol):
         ...
 
     async def counts(self) -> Mapping[str, int]:
-        """How many runs are "pending" and "running", and how many tasks there are ("tasks")."""
+        """How many runs are "running" and "pending", how many of the pending ones are a further
+        attempt ("retries") or wait for other runs of their task ("queued"), and how many tasks
+        there are ("tasks")."""
         ...
 
     async def wake(self, now: datetime, owner: str, full_groups: Sequence[str] = ()) -> Wake:
@@ -342,7 +405,8 @@ class Storage(Protocol):
         ...
 
     async def names_with_history(self, after: str, limit: int) -> list[str]:
-        """Names after `after` of which there are runs, in order, of tasks that exist or did."""
+        """Names after `after` of which there are runs or skips, in order, of tasks that exist or
+        did."""
         ...
 
     def subscribe(self, changed: Callable[[], None]) -> None:

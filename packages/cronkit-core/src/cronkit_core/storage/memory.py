@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from ..runs import Finish, NewRun, Run, Skip, Status, Tally, tally
 from ..tasks import TaskRecord
@@ -33,7 +34,7 @@ from .base import (
     Wake,
 )
 from .memory_filters import ended_before, run_fits, task_fits
-from .memory_ledger import MICROSECOND, Ledger
+from .memory_ledger import MICROSECOND, Ledger, changed
 
 
 class MemoryStorage(Ledger):
@@ -57,7 +58,7 @@ class MemoryStorage(Ledger):
         for write in writes:
             record = write.record
             old = self._tasks.get(record.name)
-            if record.revision != (0 if old is None else old.revision):
+            if write.expected != (None if old is None else (old.id, old.revision)):
                 refused.append(record.name)
                 continue
             record = replace(
@@ -119,31 +120,43 @@ class MemoryStorage(Ledger):
         return found[: query.limit]
 
     async def counts(self) -> Mapping[str, int]:
-        live = sum(map(len, self._live.values()))
-        running = len(self._running)
-        return {"tasks": len(self._tasks), "pending": live - running, "running": running}
+        live = [self._runs[run_id] for ids in self._live.values() for run_id in ids]
+        pending = [run for run in live if run.status is Status.PENDING]
+        return {
+            "tasks": len(self._tasks),
+            "running": len(self._running),
+            "pending": len(pending),
+            "retries": sum(run.attempt > 1 for run in pending),
+            "queued": sum(run.due_at is None for run in pending),
+        }
 
     async def prune(self, retentions: Sequence[Retention], limit: int) -> int:
         left = limit
         for rule in retentions:
             name, before = rule.task_name, rule.before
-            ids = self._of_task.get(name, [])
+            ids, live = self._of_task.get(name, []), self._live.get(name, ())
             over = 0 if rule.keep is None else len(ids) - rule.keep
-            ended = [i for i in ids if i not in self._live.get(name, ())]
-            doomed = set(ids[: max(over, 0)])
-            doomed |= {i for i in ended if ended_before(self._runs[i], before)}
-            for run_id in [i for i in ended if i in doomed][:left]:
+            doomed = dict.fromkeys(i for i in ids[: max(over, 0)] if i not in live)
+            if before is not None:
+                old = [run for i in ids if ended_before(run := self._runs[i], before)]
+                old.sort(key=lambda run: (run.finished_at or before, run.id))
+                doomed |= dict.fromkeys(run.id for run in old)
+            for run_id in list(doomed)[:left]:
                 self._delete_run(run_id)
                 left -= 1
-            skips = self._skips.get(name, [])
-            for skip in [s for s in skips if before is not None and s.last_slot < before][:left]:
-                skips.remove(skip)
+            skips = sorted(self._skips.pop(name, ()), key=lambda skip: skip.last_slot)
+            over = 0 if rule.keep is None else len(skips) - rule.keep
+            while left > 0 and skips and (over > 0 or (before and skips[0].last_slot < before)):
+                del skips[0]
+                over -= 1
                 left -= 1
+            if skips:
+                self._skips[name] = skips
         return limit - left
 
     async def names_with_history(self, after: str, limit: int) -> list[str]:
-        names = sorted(name for name, ids in self._of_task.items() if ids and name > after)
-        return names[:limit]
+        names = {name for name, ids in self._of_task.items() if ids} | self._skips.keys()
+        return sorted(name for name in names if name > after)[:limit]
 
     # --- the engine
 
@@ -202,11 +215,12 @@ class MemoryStorage(Ledger):
         for step in claim.advances:
             record = self._tasks[self._by_id[step.task_id]]
             self._put_task(
-                replace(
+                changed(
                     record,
                     next_slot=step.next_slot,
                     next_run_at=step.next_run_at,
                     runs_started=step.runs_started,
+                    revision=record.revision + 1,
                 )
             )
         for task_id, reason in claim.broken:
@@ -214,30 +228,31 @@ class MemoryStorage(Ledger):
         self._add_skips(claim.skips)
         for new in claim.waits:
             self._insert(new)
-        started = [i for new in claim.starts if (i := self._insert(new)) is not None]
-        started += [owed.run.id for owed in claim.resumes]
-        touched = {step.task_id for step in claim.advances}
-        touched |= {self._task_of[run_id] for run_id in started}
-        for task_id in touched:
-            name = self._by_id[task_id]
-            self._tasks[name] = replace(self._tasks[name], revision=self._tasks[name].revision + 1)
-        claimed = []
-        for run_id in started:
-            task_id = self._task_of[run_id]
-            run = replace(
-                self._runs[run_id],
-                status=Status.RUNNING,
-                due_at=None,
-                owner=owner,
-                epoch=self._tasks[self._by_id[task_id]].revision,
-                lease_until=lease_until,
-                started_at=now,
-            )
-            self._put_run(run)
-            claimed.append((run, task_id))
+        moved = {step.task_id for step in claim.advances}
+        taken: dict[str, Any] = {"status": Status.RUNNING, "due_at": None, "owner": owner}
+        taken |= {"lease_until": lease_until, "started_at": now}
+        started: list[int | None] = []
+        for new in claim.starts:
+            if self._free_slot(new) is not None:
+                epoch = self._epoch(new.task_id, moved)
+                started.append(self._insert(new, epoch=epoch, **taken))
+        for owed in claim.resumes:
+            run = self._runs[owed.run.id]
+            epoch = self._epoch(self._task_of[run.id], moved)
+            self._put_run(changed(run, epoch=epoch, **taken))
+            started.append(run.id)
+        claimed = [(self._runs[i], self._task_of[i]) for i in started if i is not None]
         for name in {f.task_name for f in claim.finishes} | {w.task_name for w in claim.waits}:
             self._release(name, now)
         return claimed
+
+    def _epoch(self, task_id: int, moved: set[int]) -> int:
+        """The revision of a task of which a run starts: a new one, if it is not in `moved` yet."""
+        record = self._tasks[self._by_id[task_id]]
+        if task_id not in moved:
+            moved.add(task_id)
+            record = self._tasks[record.name] = changed(record, revision=record.revision + 1)
+        return record.revision
 
     async def finish(self, finishes: Sequence[Finish], now: datetime) -> list[int]:
         refused = [finish.run_id for finish in finishes if not self._finish(finish, now)]
@@ -253,7 +268,7 @@ class MemoryStorage(Ledger):
         if run.status is not expected:
             return (run.status, run.reason) == (finish.status, finish.reason)
         self._put_run(
-            replace(
+            changed(
                 run,
                 status=finish.status,
                 finished_at=finish.finished_at,
@@ -284,9 +299,9 @@ class MemoryStorage(Ledger):
                 record.last_status,
                 record.last_success_at,
             ),
-            replace(finish, retry=retry),
+            finish if retry is finish.retry else replace(finish, retry=retry),
         )
-        record = replace(
+        record = changed(
             record,
             revision=record.revision + 1,
             failures=after.failures,

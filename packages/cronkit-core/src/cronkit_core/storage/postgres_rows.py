@@ -6,8 +6,9 @@ statements does not depend on the number of rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
+from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -32,6 +33,7 @@ DUE_RUN = "status = 'pending' AND due_at IS NOT NULL"
 WAITING = "status = 'pending' AND due_at IS NULL"
 RUNNING = "status = 'running'"
 LIVE = "status IN ('pending', 'running')"
+ENDED = "status IN ('success', 'error')"
 
 NOW = "coalesce(%s::timestamptz, now())"
 NOT_FULL = "(task_group IS NULL OR task_group <> ALL(%s::text[]))"
@@ -45,8 +47,28 @@ _SKIP_REASON = SKIP_COLUMNS.index("reason")
 
 async def fetch(connection: Connection, sql: str, params: Sequence[Any] = ()) -> Rows:
     """Execute one statement; the answer is the rows that it returns, if any."""
-    cursor = await connection.execute(sql.encode(), params)
+    values = [_array(value) if isinstance(value, list) else value for value in params]
+    cursor = await connection.execute(sql.encode(), values)
     return await cursor.fetchall() if cursor.description is not None else []
+
+
+def _array(values: Iterable[Any]) -> str:
+    """An array as PostgreSQL reads one; the statement says of what type. psycopg can make it, too,
+    but element by element in a way that took a third of the time of a burst."""
+    return "{" + ",".join([_ELEMENTS.get(type(v), _quoted)(v) for v in values]) + "}"
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
+
+
+_ELEMENTS: dict[type, Callable[[Any], str]] = {
+    int: str,
+    bool: str,
+    datetime: datetime.isoformat,
+    type(None): lambda _: "NULL",
+}
 
 
 def arrays(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:

@@ -6,7 +6,7 @@ Everything of a scheduler lives in one schema of the database, so several can sh
 from __future__ import annotations
 
 from ..errors import StorageTooNew
-from .postgres_rows import DUE_RUN, DUE_TASK, LIVE, RUNNING, Connection, fetch
+from .postgres_rows import DUE_RUN, DUE_TASK, ENDED, LIVE, RUNNING, Connection, fetch
 
 # What Python can hold; 'infinity' is a timestamp to PostgreSQL, but not an instant.
 _INSTANT = """
@@ -115,6 +115,12 @@ _INDEXES = (
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (_INSTANT, _TASKS, _RUNS, _SKIPS, *(f"CREATE {index}" for index in _INDEXES)),
+    # For lists over all tasks, by outcome and by time; and for the pruning of what is old. A run
+    # enters them once, when it has ended.
+    (
+        f"CREATE INDEX runs_ended ON {{s}}.runs (status, slot, id) WHERE {ENDED}",
+        f"CREATE INDEX runs_finished ON {{s}}.runs (task_name, finished_at, id) WHERE {ENDED}",
+    ),
 )
 
 

@@ -1,21 +1,21 @@
-"""A storage in a SQLite file, or in memory, through aiosqlite. Safe for several processes on one
-machine that share the file; not on a network file system, where SQLite's locks do not hold."""
+"""A storage in a SQLite file, or in memory. Safe for several processes on one machine that share
+the file; not on a network file system, where SQLite's locks do not hold."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import Awaitable, Callable
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any, Literal, TypeVar
-
-import aiosqlite
 
 from ..errors import StorageError
 from .sqlite_base import SQLStorage, storage_errors
 from .sqlite_edits import Program
-from .sqlite_schema import Rows, migrate
+from .sqlite_schema import migrate
+from .sqlite_thread import SQLiteThread
 
 T = TypeVar("T")
 logger = logging.getLogger("cronkit.storage")
@@ -42,13 +42,17 @@ class SQLiteStorage(SQLStorage):
         super().__init__(prefix)
         if synchronous not in ("FULL", "NORMAL"):
             raise ValueError(f"bad synchronous {synchronous!r}: 'FULL' or 'NORMAL'")
+        if not 0 <= busy_timeout <= 10**6:
+            raise ValueError(f"bad busy_timeout {busy_timeout!r}: seconds, 0 to 1000000")
         if not prefix.isidentifier():
             raise ValueError(f"bad prefix {prefix!r}: letters, digits and underscores")
-        self.path = fspath(path)
+        self.path = os.fsdecode(path)
+        if not self.path or "\0" in self.path:
+            raise ValueError(f"bad path {self.path!r}: the name of a file, or ':memory:'")
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
-        self._writer: aiosqlite.Connection | None = None
-        self._reader: aiosqlite.Connection | None = None
+        self._writer: SQLiteThread | None = None
+        self._reader: SQLiteThread | None = None
         self._writing = asyncio.Lock()
         self._reading = asyncio.Lock()
 
@@ -60,7 +64,7 @@ class SQLiteStorage(SQLStorage):
                 writer = await self._connect()
             try:
                 with storage_errors(self.path):
-                    await _transact(writer, migrate(self.programs.prefix, self.path))
+                    await writer.write(migrate(self.programs.prefix, self.path))
                     if self.path != ":memory:":
                         self._reader = await self._connect()
             except BaseException:
@@ -68,19 +72,17 @@ class SQLiteStorage(SQLStorage):
                 raise
             self._writer = writer
 
-    async def _connect(self) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(
-            self.path, timeout=self._busy_timeout, isolation_level=None
-        )
+    async def _connect(self) -> SQLiteThread:
+        connection = await SQLiteThread.connect(self.path, self._busy_timeout)
         try:
             await self._use_wal(connection)
-            await connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            await connection.execute_fetchall(f"PRAGMA synchronous = {self._synchronous}")
         except BaseException:
             await connection.close()
             raise
         return connection
 
-    async def _use_wal(self, connection: aiosqlite.Connection) -> None:
+    async def _use_wal(self, connection: SQLiteThread) -> None:
         # Changing the mode does not wait for busy_timeout; several processes may start at once.
         for _ in range(100):
             try:
@@ -104,15 +106,15 @@ class SQLiteStorage(SQLStorage):
     async def read(self, program: Program[T]) -> T:
         # In memory there is one connection, and a reader must not look into a transaction.
         lock = self._writing if self.path == ":memory:" else self._reading
-        return await self._run(lock, _drive, program)
+        return await self._run(lock, SQLiteThread.read, program)
 
     async def write(self, program: Program[T]) -> T:
-        return await self._run(self._writing, _transact, program)
+        return await self._run(self._writing, SQLiteThread.write, program)
 
     async def _run(
         self,
         lock: asyncio.Lock,
-        driver: Callable[[aiosqlite.Connection, Program[T]], Awaitable[T]],
+        driver: Callable[[SQLiteThread, Program[T]], Awaitable[T]],
         program: Program[T],
     ) -> T:
         async def locked() -> T:
@@ -131,35 +133,6 @@ class SQLiteStorage(SQLStorage):
         except asyncio.CancelledError:
             work.add_done_callback(_retrieve)
             raise
-
-
-async def _transact(connection: aiosqlite.Connection, program: Program[T]) -> T:
-    await connection.execute_fetchall("BEGIN IMMEDIATE")
-    try:
-        result = await _drive(connection, program)
-        await connection.execute_fetchall("COMMIT")
-    except BaseException:
-        # Some errors (a full disk) have rolled back already.
-        if connection.in_transaction:
-            await connection.execute_fetchall("ROLLBACK")
-        raise
-    return result
-
-
-async def _drive(connection: aiosqlite.Connection, program: Program[T]) -> T:
-    rows: Rows = []
-    try:
-        statement = next(program)
-        while True:
-            if statement.many:
-                await connection.executemany(statement.sql, statement.params)
-                rows = []
-            else:
-                found = await connection.execute_fetchall(statement.sql, statement.params)
-                rows = list(found)  # type: ignore[arg-type]  # a Row is a tuple here
-            statement = program.send(rows)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
 
 
 def _retrieve(work: asyncio.Future[Any]) -> None:

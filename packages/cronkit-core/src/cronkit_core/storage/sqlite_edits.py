@@ -1,7 +1,7 @@
 """What every writing program is made of: edits of rows in the tables of a storage in SQLite.
 
-A program yields each statement and is sent its rows. It does not know who runs it: aiosqlite in
-the core, Datasette's write thread in the adapter. A driver runs a writing program between BEGIN
+A program yields each statement and is sent its rows. It does not know who runs it: a thread of the
+core's, or Datasette's write thread in the adapter. A driver runs a writing program between BEGIN
 IMMEDIATE and COMMIT, so nothing that it has read changes before it writes.
 """
 
@@ -25,6 +25,7 @@ Program = Generator[Statement, Rows, T]
 DUE_TASK = "enabled = 1 AND broken IS NULL AND next_run_at IS NOT NULL"
 DUE_RUN = "status = 'pending' AND due_at IS NOT NULL"
 LIVE = "status IN ('pending', 'running')"
+ENDED = "status IN ('success', 'error')"
 NOT_FULL = "(task_group IS NULL OR task_group NOT IN (SELECT value FROM json_each(?)))"
 ANY = "(SELECT value FROM json_each(?))"
 MICROSECOND = timedelta(microseconds=1)

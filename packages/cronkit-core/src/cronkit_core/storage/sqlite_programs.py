@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..runs import Finish, NewRun, Run, Skip
+from ..runs import ENDS, Finish, NewRun, Run, Skip, Status
 from ..tasks import TaskRecord
 from . import sqlite_rows as rows
 from .base import (
+    NEWEST,
     OVERLAP,
     REMOVED,
     Report,
@@ -21,9 +22,10 @@ from .base import (
     TaskWrite,
     Wake,
     can_be_stored,
+    filters_all_runs,
 )
 from .sqlite_claims import Claims
-from .sqlite_edits import ANY, DUE_RUN, DUE_TASK, LIVE, NOT_FULL, Program
+from .sqlite_edits import ANY, DUE_RUN, DUE_TASK, ENDED, LIVE, NOT_FULL, Program
 from .sqlite_rows import RUN_COLUMNS, SKIP_COLUMNS, TASK_COLUMNS, optional_text, text
 from .sqlite_schema import Statement
 
@@ -36,15 +38,15 @@ class Programs(Claims):
     def save_tasks(self, writes: Sequence[TaskWrite], now: datetime) -> Program[list[str]]:
         names = json.dumps([write.record.name for write in writes])
         found = yield Statement(
-            f"SELECT name, revision FROM {self.task_rows} WHERE name IN {ANY}", (names,)
+            f"SELECT name, id, revision FROM {self.task_rows} WHERE name IN {ANY}", (names,)
         )
-        revisions: dict[str, int] = dict(found)
+        stored = {name: (task_id, revision) for name, task_id, revision in found}
         accepted, refused = [], []
         for write in writes:
             name = write.record.name
-            if write.record.revision == revisions.get(name, 0):
+            if write.expected == stored.get(name):
                 accepted.append(write)
-                revisions[name] = -1  # a name that comes twice is written once
+                stored[name] = (0, 0)  # a name that comes twice is written once
             else:
                 refused.append(name)
         kept = ("last_run_at", "last_status", "last_success_at")
@@ -67,7 +69,7 @@ class Programs(Claims):
     def remove_tasks(
         self, names: Sequence[str], now: datetime, *, cancel: bool
     ) -> Program[list[str]]:
-        wanted = json.dumps(list(names))
+        wanted = _json_texts(names)
         found = yield Statement(f"SELECT name FROM {self.task_rows} WHERE name IN {ANY}", (wanted,))
         removed = [name for (name,) in found]
         yield Statement(f"DELETE FROM {self.task_rows} WHERE name IN {ANY}", (wanted,))
@@ -85,7 +87,7 @@ class Programs(Claims):
         if not all(can_be_stored(value) for value in texts if value is not None):
             return []
         where, params = _where(
-            ("name IN (SELECT value FROM json_each(?))", _json(query.names)),
+            (f"name IN {ANY}", None if query.names is None else _json_texts(query.names)),
             ("name > ?", query.after),
             ("handler = ?", query.handler),
             ("enabled = ?", None if query.enabled is None else int(query.enabled)),
@@ -107,19 +109,44 @@ class Programs(Claims):
     def runs(self, query: RunQuery) -> Program[list[Run]]:
         if query.task_name is not None and not can_be_stored(query.task_name):
             return []
+        if query.statuses is not None and not query.statuses:
+            return []
+        span = (
+            ("slot >= ?", optional_text(query.since)),
+            ("slot <= ?", optional_text(query.until)),
+        )
         where, params = _where(
             ("id IN (SELECT value FROM json_each(?))", _json(query.ids)),
             ("task_name = ?", query.task_name),
             ("status IN (SELECT value FROM json_each(?))", _json(query.statuses)),
             ("id < ?", query.before_id),
-            ("slot >= ?", optional_text(query.since)),
-            ("slot <= ?", optional_text(query.until)),
+            *span,
         )
+        select = f"SELECT {', '.join(RUN_COLUMNS)} FROM {self.run_rows} WHERE"
+        if not filters_all_runs(query):
+            found = yield Statement(
+                f"{select} {where} ORDER BY id DESC LIMIT ? OFFSET ?",
+                (*params, query.limit, query.offset),
+            )
+            return [rows.run(row) for row in found]
         found = yield Statement(
-            f"SELECT {', '.join(RUN_COLUMNS)} FROM {self.run_rows} "
-            f"WHERE {where} ORDER BY id DESC LIMIT ? OFFSET ?",
-            (*params, query.limit, query.offset),
+            f"{select} {where} AND id > coalesce(?, (SELECT max(id) FROM {self.run_rows})) - ? "
+            "ORDER BY id DESC LIMIT ? OFFSET ?",
+            (*params, query.before_id, NEWEST, query.limit, query.offset),
         )
+        if len(found) < query.limit:
+            where, params = _where(("id < ?", query.before_id), *span)
+            statuses = sorted(Status if query.statuses is None else set(query.statuses))
+            ids = " UNION ALL ".join(
+                f"SELECT id FROM {self.run_rows} "
+                f"WHERE {ENDED if status in ENDS else LIVE} AND status = '{status}' AND {where}"
+                for status in statuses
+            )
+            found = yield Statement(
+                f"{select} id IN (SELECT id FROM ({ids}) ORDER BY +id DESC LIMIT ? OFFSET ?) "
+                "ORDER BY id DESC",
+                (*params * len(statuses), query.limit, query.offset),
+            )
         return [rows.run(row) for row in found]
 
     def skips(self, query: SkipQuery) -> Program[list[Skip]]:
@@ -138,12 +165,22 @@ class Programs(Claims):
         return [rows.skip(row) for row in found]
 
     def counts(self) -> Program[Mapping[str, int]]:
-        found = yield Statement(
-            f"SELECT 'tasks', count(*) FROM {self.task_rows} UNION ALL "
-            f"SELECT 'pending', count(*) FROM {self.run_rows} WHERE status = 'pending' AND {LIVE} "
-            f"UNION ALL SELECT 'running', count(*) FROM {self.run_rows} WHERE status = 'running'"
+        [(tasks, running)] = yield Statement(
+            f"SELECT (SELECT count(*) FROM {self.task_rows}), "
+            f"(SELECT count(*) FROM {self.run_rows} WHERE status = 'running')"
         )
-        return dict(found)
+        [(pending, retries, queued)] = yield Statement(
+            "SELECT count(*), count(*) FILTER (WHERE attempt > 1), "
+            f"count(*) FILTER (WHERE due_at IS NULL) FROM {self.run_rows} "
+            f"WHERE status = 'pending' AND {LIVE}"
+        )
+        return {
+            "tasks": tasks,
+            "running": running,
+            "pending": pending,
+            "retries": retries,
+            "queued": queued,
+        }
 
     def prune(self, retentions: Sequence[Retention], limit: int) -> Program[int]:
         left = limit
@@ -156,39 +193,66 @@ class Programs(Claims):
                     (rule.task_name, rule.keep),
                 )
                 for (run_id,) in edge:
-                    left -= yield from self._delete_some(
-                        self.run_rows, f"id <= ? AND NOT {LIVE}", rule.task_name, run_id, left
+                    left -= yield from self._delete_runs(
+                        "id <= ?", rule.task_name, run_id, order="id", limit=left
                     )
             if left > 0 and rule.before is not None:
-                before = text(rule.before)
-                left -= yield from self._delete_some(
-                    self.run_rows, f"finished_at < ? AND NOT {LIVE}", rule.task_name, before, left
+                left -= yield from self._delete_runs(
+                    "finished_at < ?",
+                    rule.task_name,
+                    text(rule.before),
+                    order="finished_at, id",
+                    limit=left,
                 )
-                left -= yield from self._delete_some(
-                    self.skip_rows, "last_slot < ?", rule.task_name, before, left
+            if left > 0 and rule.keep is not None:
+                edge = yield Statement(
+                    f"SELECT last_slot, id FROM {self.skip_rows} WHERE task_name = ? "
+                    f"ORDER BY last_slot DESC, id DESC LIMIT 1 OFFSET ?",
+                    (rule.task_name, rule.keep),
+                )
+                for last_slot, skip_id in edge:
+                    left -= yield from self._delete_skips(
+                        "(last_slot, id) <= (?, ?)", rule.task_name, last_slot, skip_id, limit=left
+                    )
+            if left > 0 and rule.before is not None:
+                left -= yield from self._delete_skips(
+                    "last_slot < ?", rule.task_name, text(rule.before), limit=left
                 )
         return limit - left
 
-    def _delete_some(
-        self, table: str, condition: str, name: str, bound: str | int, limit: int
+    def _delete_runs(
+        self, condition: str, *params: str | int, order: str, limit: int
     ) -> Program[int]:
+        """Delete the first ended runs of a task for which `condition` holds; how many."""
         deleted = yield Statement(
-            f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} "
-            f"WHERE task_name = ? AND {condition} ORDER BY id LIMIT ?) RETURNING 1",
-            (name, bound, limit),
+            f"DELETE FROM {self.run_rows} WHERE id IN (SELECT id FROM {self.run_rows} WHERE "
+            f"task_name = ? AND {condition} AND {ENDED} ORDER BY {order} LIMIT ?) RETURNING 1",
+            (*params, limit),
+        )
+        return len(deleted)
+
+    def _delete_skips(self, condition: str, *params: str | int, limit: int) -> Program[int]:
+        """Delete the oldest skips of a task for which `condition` holds; how many."""
+        deleted = yield Statement(
+            f"DELETE FROM {self.skip_rows} WHERE id IN (SELECT id FROM {self.skip_rows} "
+            f"WHERE task_name = ? AND {condition} ORDER BY last_slot, id LIMIT ?) RETURNING 1",
+            (*params, limit),
         )
         return len(deleted)
 
     def names_with_history(self, after: str, limit: int) -> Program[list[str]]:
-        # One seek of an index a name, however many runs there are of it.
-        next_name = f"(SELECT min(task_name) FROM {self.run_rows} WHERE task_name > %s)"
-        found = yield Statement(
-            f"WITH RECURSIVE names (name) AS (SELECT {next_name % '?'} UNION ALL "
-            f"SELECT {next_name % 'names.name'} FROM names WHERE names.name IS NOT NULL) "
-            "SELECT name FROM names WHERE name IS NOT NULL LIMIT ?",
-            (after, limit),
-        )
-        return [name for (name,) in found]
+        names: set[str] = set()
+        for table in (self.run_rows, self.skip_rows):
+            # One seek of an index a name, however many rows there are of it.
+            next_name = f"(SELECT min(task_name) FROM {table} WHERE task_name > %s)"
+            found = yield Statement(
+                f"WITH RECURSIVE names (name) AS (SELECT {next_name % '?'} UNION ALL "
+                f"SELECT {next_name % 'names.name'} FROM names WHERE names.name IS NOT NULL) "
+                "SELECT name FROM names WHERE name IS NOT NULL LIMIT ?",
+                (after, limit),
+            )
+            names |= {name for (name,) in found}
+        return sorted(names)[:limit]
 
     # --- the engine
 
@@ -277,6 +341,11 @@ def _where(*conditions: tuple[str, Any]) -> tuple[str, list[Any]]:
     """The conditions whose parameter is not None, joined, and those parameters."""
     used = [(sql, param) for sql, param in conditions if param is not None]
     return " AND ".join(["1", *(sql for sql, _ in used)]), [param for _, param in used]
+
+
+def _json_texts(texts: Sequence[str]) -> str:
+    """Those of `texts` that can be stored: SQLite would read others as far as their NUL."""
+    return json.dumps([text for text in texts if can_be_stored(text)])
 
 
 def _json(values: Sequence[Any] | None) -> str | None:

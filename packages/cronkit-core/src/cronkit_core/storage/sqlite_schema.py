@@ -130,7 +130,18 @@ def _tables(prefix: str) -> Generator[Statement, Rows, None]:
         WHERE run_id IS NOT NULL""")
 
 
-STEPS: tuple[Step, ...] = (_tables,)
+def _ended_runs(prefix: str) -> Generator[Statement, Rows, None]:
+    # For lists over all tasks, by outcome and by time. A run enters it once, when it has ended.
+    yield Statement(f"""
+        CREATE INDEX {prefix}runs_ended ON {prefix}runs (status, slot)
+        WHERE status IN ('success', 'error')""")
+    # For the pruning of what is old.
+    yield Statement(f"""
+        CREATE INDEX {prefix}runs_finished ON {prefix}runs (task_name, finished_at)
+        WHERE status IN ('success', 'error')""")
+
+
+STEPS: tuple[Step, ...] = (_tables, _ended_runs)
 
 
 def migrate(prefix: str, where: str) -> Generator[Statement, Rows, None]:

@@ -216,6 +216,32 @@ class HistoryContract:
         assert await storage.names_with_history(expected[1], 2) == expected[2:4]
         assert await storage.names_with_history(expected[-1], 2) == []
 
+    async def test_skips_are_a_history_too(self, storage: Storage) -> None:
+        await started(storage, "b")
+        for name in ("a", "b", "c"):
+            record = await read(storage, name) if name == "b" else made(name, next_run_at=None)
+            await storage.save_tasks([TaskWrite(record, skips=(skip(name, T0, T0),))], T0)
+        assert await storage.names_with_history("", 10) == ["a", "b", "c"]
+        assert await storage.names_with_history("", 2) == ["a", "b"]
+        assert await storage.names_with_history("a", 1) == ["b"]
+        assert await storage.prune([Retention("a", 0, None)], 10) == 1
+        assert await storage.names_with_history("", 10) == ["b", "c"]
+
+    async def test_the_newest_skips_are_kept(self, storage: Storage) -> None:
+        skips = [skip("task", at(i), at(i), run_id=i) for i in (2, 0, 3, 1, 4)]
+        await storage.save_tasks([TaskWrite(made(), skips=tuple(skips))], T0)
+
+        async def left() -> list[int | None]:
+            return [s.run_id for s in await storage.skips(SkipQuery("task"))]
+
+        assert await storage.prune([Retention("task", 3, None)], 1) == 1
+        assert await left() == [4, 3, 2, 1]
+        assert await storage.prune([Retention("task", 3, None)], 10) == 1
+        assert await storage.prune([Retention("task", 3, None)], 10) == 0
+        assert await left() == [4, 3, 2]
+        assert await storage.prune([Retention("task", 2, at(4))], 10) == 2
+        assert await left() == [4]
+
     async def test_the_newest_runs_are_kept(self, storage: Storage) -> None:
         await self._ended(storage, "task", 6)
         await self._ended(storage, "other", 6)

@@ -195,6 +195,15 @@ class TasksContract:
         assert await storage.remove_tasks(names, T0, cancel=True) == []
         assert await storage.remove_tasks([], T0, cancel=True) == []
 
+    async def test_what_cannot_be_a_name_is_nobodys(self, storage: Storage) -> None:
+        await save(storage, made())
+        for name in ("task\0", "task\0more", "\0task", "task\ud800"):
+            assert await storage.tasks(TaskQuery(names=[name])) == []
+            assert await storage.remove_tasks([name], T0, cancel=True) == []
+            assert await storage.runs(RunQuery(task_name=name)) == []
+            assert await storage.skips(SkipQuery(name)) == []
+        assert (await read(storage)).name == "task"
+
     async def test_removal_ends_pending_runs_and_keeps_history(self, storage: Storage) -> None:
         run, task_id = await started(storage)
         await storage.finish([failure(run, task_id, retry_at=at(9))], at(5))
@@ -235,6 +244,14 @@ class TasksContract:
         # A retry would belong to the task that is gone.
         await storage.finish([failure(run, old_id, retry_at=at(9))], at(5))
         assert states(await history(storage)) == [("0", 1, "error", "exception")]
+        assert await read(storage) == new
+
+    async def test_a_late_save_does_not_reach_the_task_made_anew(self, storage: Storage) -> None:
+        [old] = await save(storage, made(handler="old"))
+        await storage.remove_tasks(["task"], T0, cancel=False)
+        [new] = await save(storage, made(handler="new"))
+        assert new.revision == old.revision
+        assert await storage.save_tasks([TaskWrite(replace(old, enabled=False))], T0) == ["task"]
         assert await read(storage) == new
 
     # --- queries
@@ -320,15 +337,22 @@ class TasksContract:
         assert await storage.tasks(TaskQuery(names=["task", "nul\0"])) == [await read(storage)]
 
     async def test_counts(self, storage: Storage) -> None:
-        assert dict(await storage.counts()) == {"tasks": 0, "pending": 0, "running": 0}
+        names = ("tasks", "running", "pending", "retries", "queued")
+        assert dict(await storage.counts()) == dict.fromkeys(names, 0)
+
+        async def counted() -> list[int]:
+            counts = await storage.counts()
+            return [counts[name] for name in names]
+
         await save(storage, made("a"), made("b", enabled=False), made("c"))
         (run, task_id), _ = (await claim(storage)).runs
         await enqueue(storage, await read(storage, "b"), new_run(await read(storage, "b")))
         task = await read(storage, "c")
         await enqueue(storage, task, new_run(task, at(1)), new_run(task, at(2)))
-        assert dict(await storage.counts()) == {"tasks": 3, "pending": 3, "running": 2}
-        await storage.finish([success(run, task_id)], at(5))
-        assert dict(await storage.counts()) == {"tasks": 3, "pending": 3, "running": 1}
+        # That of "b" has nothing to wait for.
+        assert await counted() == [3, 2, 3, 0, 2]
+        await storage.finish([failure(run, task_id, retry_at=at(60))], at(5))
+        assert await counted() == [3, 1, 4, 1, 2]
 
     # --- skips
 

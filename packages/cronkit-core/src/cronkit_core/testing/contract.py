@@ -18,7 +18,13 @@ declares: `precision`.
 
 from __future__ import annotations
 
-import pytest
+try:
+    import pytest
+    import pytest_asyncio  # noqa: F401  # its tests are coroutines
+except ImportError as error:
+    raise ImportError(
+        "StorageContract is a suite for pytest: install pytest and pytest-asyncio"
+    ) from error
 
 from ..storage.base import Storage
 from ._contract_claims import ClaimContract, WakeContract

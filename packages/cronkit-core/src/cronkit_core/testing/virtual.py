@@ -11,10 +11,12 @@ from heapq import heappop, heappush
 from ..errors import NaiveDatetime
 from ..scheduler import Scheduler
 
-# How many turns of the event loop nobody may do anything in. Fewer will do where it can be seen
-# that no callback is to be called.
+# How many turns of the event loop nobody may do anything in, where it cannot be seen whether a
+# callback is to be called. Where it can, there must be none, but for somebody who goes round and
+# round without end.
 ROUNDS = 25
 FEW_ROUNDS = 2
+MOST_ROUNDS = 1_000
 
 
 class VirtualClock:
@@ -101,16 +103,21 @@ class VirtualClock:
 async def settle(*schedulers: Scheduler) -> None:
     """Return when the schedulers have done all that is to be done at this instant.
 
-    A handler that awaits something else than the virtual clock counts as one that goes on.
+    A handler that awaits something else than the virtual clock counts as one that goes on. Raises
+    what ended the loop of a scheduler, if anything but a stop did.
     """
     await _quiet(lambda: all(scheduler.idle for scheduler in schedulers))
+    for scheduler in schedulers:
+        if scheduler.failure is not None:
+            raise scheduler.failure
 
 
 async def _quiet(idle: Callable[[], bool]) -> None:
     """Return when nothing has happened for some turns of the event loop."""
     ready = getattr(asyncio.get_running_loop(), "_ready", None)  # other loops have none
+    rounds = ROUNDS if ready is None else MOST_ROUNDS
     quiet = 0
-    while quiet < ROUNDS and (quiet < FEW_ROUNDS or ready is None or ready):
+    while quiet < rounds and (quiet < FEW_ROUNDS or ready is None or ready):
         # While they wait for threads, such as a database's, those need the interpreter more than a
         # loop that spins.
         await _turn(0 if quiet or idle() else 0.0001)

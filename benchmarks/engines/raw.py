@@ -1,0 +1,130 @@
+"""The limits: what the machine does when nothing but the necessary is done. The same claim, start
+and finish in batches of 500, without policies, handlers, leases or checks."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from worker import Counter, Figures, main
+
+BATCH = 500
+DUE = "2026-01-01T00:00:00.000000+00:00"
+NOW = "2026-01-01T01:00:00.000000+00:00"
+NEXT = "2026-01-01T02:00:00.000000+00:00"
+
+
+async def sqlite(count: int, synchronous: str = "NORMAL", **options: Any) -> Figures:
+    """A loop on sqlite3, in this thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        connection = sqlite3.connect(Path(folder, "raw.db"), isolation_level=None)
+        execute, many = connection.execute, connection.executemany
+        execute("PRAGMA journal_mode = WAL")
+        execute(f"PRAGMA synchronous = {synchronous}")
+        execute("CREATE TABLE tasks (id INTEGER PRIMARY KEY, name TEXT UNIQUE, next_run_at TEXT)")
+        execute("CREATE INDEX tasks_due ON tasks (next_run_at)")
+        execute(
+            "CREATE TABLE runs (id INTEGER PRIMARY KEY, task_id INTEGER, slot TEXT, status TEXT, "
+            "started_at TEXT, finished_at TEXT, UNIQUE (task_id, slot))"
+        )
+        execute("BEGIN")
+        names = ((f"task {i}", DUE) for i in range(count))
+        many("INSERT INTO tasks (name, next_run_at) VALUES (?, ?)", names)
+        execute("COMMIT")
+        began, first = time.perf_counter(), 1
+        while True:
+            execute("BEGIN IMMEDIATE")
+            due = execute(
+                "SELECT id, next_run_at FROM tasks WHERE next_run_at <= ? "
+                "ORDER BY next_run_at LIMIT ?",
+                (NOW, BATCH),
+            ).fetchall()
+            ids = range(first, first + len(due))
+            many("UPDATE tasks SET next_run_at = ? WHERE id = ?", [(NEXT, i) for i, _ in due])
+            many(
+                "INSERT INTO runs (id, task_id, slot, status, started_at) "
+                "VALUES (?, ?, ?, 'running', ?)",
+                [(run, i, slot, NOW) for run, (i, slot) in zip(ids, due, strict=True)],
+            )
+            execute("COMMIT")
+            if not due:
+                break
+            execute("BEGIN IMMEDIATE")
+            many(
+                "UPDATE runs SET status = 'success', finished_at = ? WHERE id = ?",
+                [(NOW, run) for run in ids],
+            )
+            execute("COMMIT")
+            first += len(due)
+        took = time.perf_counter() - began
+        connection.close()
+    return {"seconds": took, "per_second": count / took}
+
+
+async def create_task(count: int, **options: Any) -> Figures:
+    """asyncio alone: a task for each no-op, at most 1,000 at once."""
+    counter = Counter(count)
+
+    async def noop() -> None:
+        counter()
+
+    began = time.perf_counter()
+    for i in range(0, count, 1_000):
+        await asyncio.gather(*(asyncio.create_task(noop()) for _ in range(min(1_000, count - i))))
+    took = time.perf_counter() - began
+    return {"seconds": took, "per_second": count / took}
+
+
+async def postgres(count: int, dsn: str, schema: str, **options: Any) -> Figures:
+    """Three statements with arrays a batch, in two transactions, on one connection."""
+    import psycopg
+
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        execute = connection.execute
+        execute(f"CREATE SCHEMA {schema}")
+        execute(f"SET search_path = {schema}")
+        execute(
+            "CREATE TABLE tasks (id bigint PRIMARY KEY, name text UNIQUE, next_run_at timestamptz)"
+        )
+        execute("CREATE INDEX tasks_due ON tasks (next_run_at)")
+        execute(
+            "CREATE TABLE runs (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+            "task_id bigint, slot timestamptz, status text, started_at timestamptz, "
+            "finished_at timestamptz, UNIQUE (task_id, slot))"
+        )
+        execute(
+            "INSERT INTO tasks SELECT i, 'task ' || i, %s FROM generate_series(1, %s) AS i",
+            (DUE, count),
+        )
+        began = time.perf_counter()
+        while True:
+            with connection.transaction():
+                due = execute(
+                    "SELECT id, next_run_at FROM tasks WHERE next_run_at <= %s "
+                    "ORDER BY next_run_at LIMIT %s FOR UPDATE SKIP LOCKED",
+                    (NOW, BATCH),
+                ).fetchall()
+                tasks = [task for task, _ in due]
+                execute("UPDATE tasks SET next_run_at = %s WHERE id = ANY(%s)", (NEXT, tasks))
+                started = execute(
+                    "INSERT INTO runs (task_id, slot, status, started_at) SELECT i, slot, "
+                    "'running', %s FROM unnest(%s::bigint[], %s::timestamptz[]) AS n (i, slot) "
+                    "RETURNING id",
+                    (NOW, tasks, [slot for _, slot in due]),
+                ).fetchall()
+            if not due:
+                break
+            execute(
+                "UPDATE runs SET status = 'success', finished_at = %s WHERE id = ANY(%s)",
+                (NOW, [run for (run,) in started]),
+            )
+        took = time.perf_counter() - began
+    return {"seconds": took, "per_second": count / took}
+
+
+if __name__ == "__main__":
+    main(sqlite, create_task, postgres)

@@ -1,0 +1,93 @@
+"use strict";
+// Keeps the page of a run that has not ended up to date.
+(() => {
+  const EVERY = 1000;
+  const LONGEST = 10000;
+  let pause = EVERY;
+
+  const page = () => document.getElementById("cron-run");
+
+  function showProgress(progress) {
+    const section = document.getElementById("cron-progress");
+    if (!section || !progress) {
+      return;
+    }
+    const bar = section.querySelector("progress");
+    const { done, total, message } = progress;
+    let text = String(done);
+    if (total > 0) {
+      bar.max = total;
+      bar.value = Math.min(done, total);
+      text = `${done} of ${total} (${Math.round((100 * Math.min(done, total)) / total)}%)`;
+    } else {
+      bar.removeAttribute("value");
+    }
+    section.querySelector("[data-progress=text]").textContent = text;
+    section.querySelector("[data-progress=message]").textContent = message || "";
+    section.hidden = false;
+  }
+
+  function showLog(log) {
+    const section = document.getElementById("cron-log");
+    if (!section || !log) {
+      return;
+    }
+    const pre = section.querySelector("pre");
+    if (pre.textContent === log) {
+      return;
+    }
+    const atEnd = pre.scrollHeight - pre.scrollTop - pre.clientHeight < 40;
+    pre.textContent = log;
+    section.hidden = false;
+    if (atEnd) {
+      pre.scrollTop = pre.scrollHeight;
+    }
+  }
+
+  // The server's page of the run as it is now takes the place of this one.
+  async function renew() {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (!answer.ok) {
+      throw new Error(`the page answered ${answer.status}`);
+    }
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    page().replaceWith(document.adoptNode(fresh.getElementById("cron-run")));
+    document.getElementById("cron-run-status").textContent =
+      `The run is now: ${page().querySelector(".cron-badge").textContent}`;
+  }
+
+  let state = page().dataset.state;
+
+  async function look() {
+    const address = page().dataset.poll;
+    if (!address) {
+      return; // it has ended
+    }
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(address, { headers: { accept: "application/json" } });
+        if (!answer.ok) {
+          throw new Error(`the run answered ${answer.status}`);
+        }
+        const { run } = await answer.json();
+        const now = `${run.status} ${run.cancel_requested_by}`;
+        showProgress(run.progress);
+        showLog(run.log);
+        if (state !== now) {
+          await renew();
+        }
+        state = now;
+        pause = EVERY;
+      } catch {
+        // The server may be gone for a while: ask less and less often.
+        pause = Math.min(2 * pause, LONGEST);
+      }
+    }
+    setTimeout(look, pause);
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    pause = EVERY;
+  });
+  look();
+})();
