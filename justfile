@@ -58,6 +58,14 @@ simulate *args: setup
 chaos *args: setup
     uv run tests/chaos/run_chaos.py "$@"
 
+# the tests of schedules, scheduler and storages in five zones, with both kinds of zone data, on every Python
+hosts *args: setup
+    uv run tests/hosts/run_hosts.py "$@"
+
+# bad input: a million texts, shared out among all that takes text; `--inputs 20000 --minutes 1` is short
+fuzz *args: setup
+    uv run tests/fuzz/run_fuzz.py "$@"
+
 # 1,000 runs a second for ten minutes: whether anything grows; then with Datasette's pages and queries
 load *args: setup
     uv run tests/chaos/run_load.py "$@"

@@ -301,7 +301,8 @@ GROUPS = (
                     "lateness",
                     kind=kind,
                     per_second=int(rate.replace(",", "")),
-                    seconds=(6, 2),
+                    # A hundred slots, at least, for the last percent of them.
+                    seconds=(10 if rate == "10" else 6, 2),
                 )
                 for where, kind in (
                     ("SQLite", "sqlite"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
@@ -90,3 +91,12 @@ def database_actions(datasette: Any, actor: Any, database: str) -> Any:
 @hookimpl
 def table_actions(datasette: Any, actor: Any, database: str, table: str) -> Any:
     return links.on_table(datasette, actor, database, table)
+
+
+# Who imports this package before Datasette makes Datasette, which loads its plugins as soon as `pm`
+# is imported, register it when it has no hooks yet.
+_this = sys.modules[__name__]
+if pm.is_registered(_this) and not pm.get_hookcallers(_this):
+    _name = pm.get_name(_this)
+    pm.unregister(_this)
+    pm.register(_this, _name)

@@ -8,7 +8,7 @@ another schedule is a few operations on these: no slot is looked at by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from ._local import DAY
@@ -17,6 +17,8 @@ Sheet = tuple[tuple[int, int], ...]
 
 EMPTY: Sheet = ()
 ALL_TIMES = (1 << DAY) - 1
+
+_MANY = 2_000  # pairs of groups
 
 
 def bits_of(numbers: Iterable[int]) -> int:
@@ -90,6 +92,14 @@ def union(one: Sheet, other: Sheet) -> Sheet:
 
 def intersection(one: Sheet, other: Sheet) -> Sheet:
     """What is on both sheets."""
+    if len(one) * len(other) > _MANY:
+        # Odd intervals have other times each day: then day by day is quicker than pair by pair.
+        theirs_on = {day: times for days, times in other for day in _numbers(days)}
+        return collected(
+            (1 << day, times & theirs_on.get(day, 0))
+            for days, times in one
+            for day in _numbers(days)
+        )
     return collected(
         (days & theirs, times & more) for days, times in one for theirs, more in other
         if days & theirs
@@ -160,3 +170,10 @@ def moved(groups: Sequence[tuple[int, int]], by: int) -> list[Sheet]:
 
 def _lowest(bits: int) -> int:
     return (bits & -bits).bit_length() - 1
+
+
+def _numbers(bits: int) -> Iterator[int]:
+    """The numbers of the bits that are set."""
+    while bits:
+        yield _lowest(bits)
+        bits &= bits - 1

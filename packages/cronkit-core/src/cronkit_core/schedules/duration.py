@@ -7,6 +7,7 @@ import re
 from fractions import Fraction
 
 from ..errors import InvalidSchedule
+from ._spec import shown
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -56,7 +57,8 @@ def parse_duration(text: str) -> int:
         return _parse_iso(text)
     if not _WRITTEN.fullmatch(text):
         raise InvalidSchedule(
-            f"bad duration {text!r}: write numbers with units, such as 90s, 5m, 1h30m, 2 weeks",
+            f"bad duration {shown(text)}: write numbers with units, such as 90s, 5m, 1h30m, "
+            f"2 weeks",
             spec=text,
             where="duration",
         )
@@ -68,7 +70,7 @@ def parse_duration(text: str) -> int:
             raise _bad_unit(text, name)
         if _ORDER.index(unit) <= last:
             raise InvalidSchedule(
-                f"bad duration {text!r}: each unit once, the largest first, such as 1h30m",
+                f"bad duration {shown(text)}: each unit once, the largest first, such as 1h30m",
                 spec=text,
                 where="duration",
             )
@@ -85,7 +87,7 @@ def _parse_iso(text: str) -> int:
         if "Y" in date_part or "M" in date_part:
             raise _bad_unit(text, "Y" if "Y" in date_part else "M")
         raise InvalidSchedule(
-            f"bad ISO 8601 duration {text!r}: such as PT15M, PT1H30M, P1D or P2W",
+            f"bad ISO 8601 duration {shown(text)}: such as PT15M, PT1H30M, P1D or P2W",
             spec=text,
             where="duration",
         )
@@ -98,7 +100,9 @@ def _bad_unit(text: str, name: str) -> InvalidSchedule:
     else:
         remedy = "the units are w, d, h, m, s and ms"
     return InvalidSchedule(
-        f"bad unit {name!r} in duration {text!r}: {remedy}", spec=text, where="duration"
+        f"bad unit {shown(name)} in duration {shown(text)}: {remedy}",
+        spec=text,
+        where="duration",
     )
 
 

@@ -14,6 +14,7 @@ from ._local import END, SECOND, load_zone, zone_clock
 from ._spec import check_keys
 from .base import Schedule, instant
 from .combine import Bounded, Union, spell_moments
+from .interval import IntervalSchedule
 from .moment import Moment, is_date, parse_moment
 
 _MICRO = timedelta(microseconds=1)
@@ -87,7 +88,7 @@ def parse_range(item: object, timezone: str | None) -> Range | None:
 class Except(Schedule):
     """The slots of `schedule` that are no slot of any of `schedules` and in none of `ranges`."""
 
-    __slots__ = ("_ends", "_ranges", "_schedule", "_schedules", "_starts", "_written")
+    __slots__ = ("_empty", "_ends", "_ranges", "_schedule", "_schedules", "_starts", "_written")
 
     kind: ClassVar[str] = "except"
 
@@ -103,6 +104,7 @@ class Except(Schedule):
         spans = _merged([*(span for item in ranges for span in item.spans), *_beyond(schedules)])
         self._starts = [start for start, _ in spans]
         self._ends = [end for _, end in spans]
+        self._empty = any(_covers(taken_out, schedule) for taken_out in self._schedules)
         self._written: tuple[Book | None] | None = None
 
     @property
@@ -138,6 +140,8 @@ class Except(Schedule):
         none. Only the slots of the croniter dialect are always looked at one by one.
         """
         after = instant(after, "after")
+        if self._empty:
+            return None
         taken = 0
         while (slot := self._schedule.next_after(after)) is not None:
             at = bisect_right(self._starts, slot) - 1
@@ -160,6 +164,8 @@ class Except(Schedule):
     def previous_before(self, before: datetime) -> datetime | None:
         """The last slot strictly before `before`, or None; found as `next_after` finds it."""
         before = instant(before, "before")
+        if self._empty:
+            return None
         taken = 0
         while (slot := self._schedule.previous_before(before)) is not None:
             at = bisect_right(self._starts, slot) - 1
@@ -182,6 +188,8 @@ class Except(Schedule):
     def count_between(self, start: datetime, end: datetime) -> int:
         """How many slots `between(start, end)` has, by arithmetic."""
         start, end = instant(start, "start"), instant(end, "end")
+        if self._empty:
+            return 0
         if self._schedules:
             if self._book is not None and self._book.exact:
                 return self._book.count_between(start, end)
@@ -296,3 +304,18 @@ def _merged(spans: list[tuple[datetime, datetime]]) -> list[tuple[datetime, date
         else:
             merged.append((start, end))
     return merged
+
+
+def _covers(outer: Schedule, inner: Schedule) -> bool:
+    """Whether it is plain to see that each slot of `inner` is one of `outer`. Where it is so and not
+    plain, the years tell (see `_years`), which takes longer."""
+    if outer == inner:
+        return True
+    if isinstance(inner, Bounded):
+        return _covers(outer, inner.schedule)
+    if isinstance(outer, Union):
+        return any(_covers(member, inner) for member in outer.members)
+    if isinstance(outer, IntervalSchedule) and isinstance(inner, IntervalSchedule):
+        step, between = outer.every, inner.anchor - outer.anchor
+        return not (inner.every % step or between % step)
+    return False

@@ -8,7 +8,7 @@ from where it was not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -57,9 +57,16 @@ def describe_rrule(schedule: RRuleSchedule) -> str:
     return words
 
 
+def _local(moment: datetime, zone: tzinfo) -> datetime:
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:  # the first and the last day of all
+        return moment
+
+
 def _dates(where: str, moments: Sequence[datetime], schedule: RRuleSchedule) -> list[str]:
     zone = load_zone(schedule.timezone or "UTC")
-    said = [_moment(moment.astimezone(zone)) for moment in moments]
+    said = [_moment(_local(moment, zone)) for moment in moments]
     return [f"{where} {_some(said)}"] if said else []
 
 
