@@ -22,7 +22,7 @@ def check(storage, fault, folder, server=None, seconds=1.5):
     except Lacking as lacking:
         need(str(lacking), found=False)
     assert report.fine, report
-    assert report.verdict.due > 30
+    assert report.verdict.due >= 20
     assert report.times == len(report.recovery) > 0
 
 

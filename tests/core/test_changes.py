@@ -479,6 +479,15 @@ def test_enable_after_an_edit_counts_what_was_promised() -> None:
     assert [(s.first_slot, s.last_slot, s.count) for s in write.skips] == [(t(60), t(10_800), 3)]
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_an_edit_and_a_switch_are_one_write(enabled: bool) -> None:
+    old = stored(add(None, 0), enabled=not enabled)
+    wish = changes.redefine(old, {"schedule": {"interval": 7}, "handler": "other"})
+    write = changes.change(old, wish, t(310), enabled=enabled, by="ana")
+    assert (write.record.handler, write.record.enabled) == ("other", enabled)
+    assert changes.change(stored(write), None, t(311), enabled=enabled, by="ana") is None
+
+
 # --- broken tasks ----------------------------------------------------------------------------
 
 

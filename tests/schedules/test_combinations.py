@@ -277,7 +277,17 @@ PROOFS = [
     ({"schedule": "7m", "except": ["FREQ=SECONDLY"]}, "1969-12-31T22:57"),  # it starts in 1970
     ({"schedule": "1m", "except": ["* * * * *"]}, "1893-03-31T23:06"),
     ({"schedule": 86_399, "except": ["* * * * * *"]}, None),
-]
+    # Steps that no day is a multiple of: all years are different.
+    ({"schedule": 510, "except": ["0,30 * * * * *"]}, "1893-03-31T23:00:30"),
+    ({"schedule": 7_002, "except": ["*/2 * * * * *"]}, None),
+    (
+        {"schedule": 510, "except": [
+            {"schedule": 15_540, "except": [{"from": "1991-02-04", "to": "2013-06-30"}]},
+            {"schedule": 30, "except": [{"from": "2000-01-04", "to": "2000-06-04"}]},
+        ]},
+        "2000-06-04T21:53",
+    ),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("spec", "last"), PROOFS)

@@ -252,6 +252,28 @@ def disable(old: TaskRecord, now: datetime, note: str | None, by: str | None) ->
     return TaskWrite(record, drop_pending=DISABLED)
 
 
+def change(
+    old: TaskRecord,
+    wish: Definition | None,
+    now: datetime,
+    *,
+    enabled: bool | None = None,
+    by: str | None = None,
+) -> TaskWrite | None:
+    """What to write so that the task is as `wish` says, and enabled or disabled, by `by`, where
+    that is said; None when it is so already."""
+    made = None if wish is None else save(old, wish, now, keep_earlier=False)
+    record = old if made is None else made.record
+    switched = None
+    if enabled is True:
+        switched = enable(record, now)
+    elif enabled is False and record.enabled:
+        switched = disable(record, now, None, by)
+    if made is None or switched is None:
+        return switched or made
+    return replace(switched, skips=made.skips + switched.skips)
+
+
 def move(old: TaskRecord, now: datetime, next_run_at: datetime) -> TaskWrite:
     """What to write so that the task runs next at `next_run_at`, and by its schedule after that."""
     return TaskWrite(replace(old, next_slot=next_run_at, next_run_at=next_run_at, updated_at=now))

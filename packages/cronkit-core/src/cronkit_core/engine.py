@@ -316,7 +316,9 @@ class Engine:
         query = TaskQuery(names=list(suspects), limit=None, enabled=False)
         try:
             records = await self.storage.tasks(query)
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if ends_this_task(error):
+                raise
             logger.warning(
                 "whether failures have disabled %r is not known", list(suspects), exc_info=True
             )

@@ -135,16 +135,13 @@ class TaskOperations(Handlers, ABC):
         def write(name: str, old: TaskRecord | None) -> TaskWrite | None:
             if old is None:
                 raise TaskNotFound(name)
-            wish = changes.redefine(old, changed)
-            saved = changes.save(old, wish, now, keep_earlier=False)
+            wish = changes.redefine(old, changed) if changed else None
+            made = changes.change(old, wish, now, enabled=enabled)
             if callable(handler):
                 self.register_handler(name, handler)
-            return saved
+            return made
 
         saved = await self._save([name], write)
-        if enabled is not None:
-            await (self.enable_task(name) if enabled else self.disable_task(name))
-            return await self.get_task(name)
         self.wake()
         return decode_leniently(saved[name])
 
@@ -222,14 +219,13 @@ class TaskOperations(Handlers, ABC):
     def _tell_saved(self, old: TaskRecord | None, new: TaskRecord) -> None:
         if old is None:
             self.events.emit(TaskAdded(new.name))
-        elif old.enabled != new.enabled:
-            self.events.emit(
-                TaskEnabled(new.name)
-                if new.enabled
-                else TaskDisabled(new.name, new.paused_by, new.paused_note)
-            )
-        else:
+            return
+        if old.enabled == new.enabled or _definition(old) != _definition(new):
             self.events.emit(TaskUpdated(new.name))
+        if new.enabled and not old.enabled:
+            self.events.emit(TaskEnabled(new.name))
+        elif old.enabled and not new.enabled:
+            self.events.emit(TaskDisabled(new.name, new.paused_by, new.paused_note))
 
     async def get_task(self, name: str) -> Task:
         """The task with that name. Raises TaskNotFound."""
@@ -272,6 +268,22 @@ class TaskOperations(Handlers, ABC):
         if not records:
             raise TaskNotFound(name)
         return records[0]
+
+
+def _definition(record: TaskRecord) -> tuple[object, ...]:
+    """What of a task is changed by an update, and not by a pause."""
+    return (
+        record.handler,
+        record.config,
+        record.schedule_config,
+        record.timezone,
+        record.overlap_policy,
+        record.retry_max,
+        record.retry_backoff,
+        record.policies,
+        record.task_group,
+        record.priority,
+    )
 
 
 def _with_handler_name(wish: Mapping[str, Any]) -> dict[str, Any]:

@@ -167,23 +167,11 @@ class Scheduler(cronkit_core.Scheduler):
         def write(name: str, old: TaskRecord | None) -> TaskWrite | None:
             if old is None:
                 raise TaskNotFound(name)
-            made = None
-            if changed:
-                wish = changes.redefine(old, changed)
-                if approved and (wish.handler, wish.config) != (approved.handler, approved.config):
-                    raise Conflict(
-                        f"task {name!r} was changed meanwhile: look at it, and try again"
-                    )
-                made = changes.save(old, wish, now, keep_earlier=False)
-            record = old if made is None else made.record
-            switched = None
-            if enabled is True:
-                switched = changes.enable(record, now)
-            elif enabled is False and record.enabled:
-                switched = changes.disable(record, now, None, by)
-            if made is None or switched is None:
-                return switched or made
-            return replace(switched, skips=made.skips + switched.skips)
+            wish = changes.redefine(old, changed) if changed else None
+            asked = approved and (approved.handler, approved.config)
+            if wish and asked and asked != (wish.handler, wish.config):
+                raise Conflict(f"task {name!r} was changed meanwhile: look at it, and try again")
+            return changes.change(old, wish, now, enabled=enabled, by=by)
 
         await self.open()
         saved = await self._save([name], write)

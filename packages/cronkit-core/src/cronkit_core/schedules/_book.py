@@ -9,7 +9,7 @@ from math import gcd
 from typing import TYPE_CHECKING
 
 from ._local import DAY, END, ORIGIN
-from ._years import AnyOf, Both, Every, Not, Paper, Spans
+from ._years import CYCLE_YEARS, AnyOf, Both, Every, Not, Paper, Spans
 from .base import Schedule
 from .combine import Bounded, Union
 from .duration import SECOND
@@ -141,8 +141,12 @@ class _Writer:
 
     def _without(self, schedule: Except, most: bool) -> Paper:
         out = [self.write(part, most=not most) for part in schedule.schedules]
-        spans = Spans((self._seconds(a), self._seconds(b)) for a, b in schedule.spans)
-        return Both([self.write(schedule.schedule, most=most), Not([*out, spans])])
+        out.append(Spans((self._seconds(a), self._seconds(b)) for a, b in schedule.spans))
+        plain = [paper for paper in out if paper.period <= CYCLE_YEARS]
+        odd = [paper for paper in out if paper.period > CYCLE_YEARS]
+        left = Both([self.write(schedule.schedule, most=most), Not(plain)])
+        # What is odd has other years all the time; often nothing is left for it to take out.
+        return Both([Not(odd), left]) if odd else left
 
     def _ruled(self, schedule: Schedule) -> Paper | None:
         """A rule that names whole seconds; None where that is not one of ours."""

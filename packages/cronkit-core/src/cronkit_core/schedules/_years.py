@@ -29,6 +29,7 @@ CYCLE_YEARS, CYCLE_DAYS = 400, 146_097
 
 _KEPT = 400  # how many groups of sheets are kept, of about 10 kB each
 _KEYS = 1024  # how many keys are kept: more than a search for a proof needs
+_TIMES = 64  # of how many sets of times an interval knows whether it misses them
 _DRIFT = 2  # days; wall times and instants are less than this apart
 _CHANGING = (1800, date.fromordinal(TABLES_END // DAY + 1).year)
 """The years in which zones have changes that follow no rule of the calendar."""
@@ -72,6 +73,9 @@ class Paper(ABC):
     period: int = CYCLE_YEARS
     """After how many years it repeats, but for what is `special`."""
 
+    seconds: int = 0
+    """After how many seconds it repeats, but for what is `special`; 0 where only years tell."""
+
     special: Years = NEVER
     """The first and the last year in which something is other than the repeating rule."""
 
@@ -99,6 +103,13 @@ class Paper(ABC):
     @abstractmethod
     def _write(self, year: int) -> Sheet: ...
 
+    @property
+    def _enough(self) -> int:
+        """In how many whole years it repeats at the latest, but for what is `special`."""
+        if self.seconds:
+            return min(self.seconds // (365 * DAY) + 1, self.period)
+        return self.period
+
     def first_from(self, second: int) -> int | None:
         """The first slot that is not before `second`."""
         if second >= END:
@@ -106,7 +117,7 @@ class Paper(ABC):
         second = max(second, 0)
         year = year_of(second)
         # a whole period without a slot, of years with nothing special, proves that none comes
-        last = min(max(year, self.special[1]) + self.period, LAST_YEAR)
+        last = min(max(year, self.special[1]) + self._enough, LAST_YEAR)
         while year <= last:
             if year not in self._empty:
                 start, sheet = year_start(year) * DAY, self.sheet(year)
@@ -125,6 +136,7 @@ class Paper(ABC):
         second = min(second, END)
         year = asked = year_of(second - 1)
         begin, end = self.special
+        enough = self._enough
         while year >= FIRST_YEAR:
             if year not in self._empty:
                 start, sheet = year_start(year) * DAY, self.sheet(year)
@@ -133,9 +145,9 @@ class Paper(ABC):
                     return start + found
                 if not sheet:
                     self._empty.add(year)
-            if end < year == asked - self.period:
+            if end < year == asked - enough:
                 year = end + 1  # nor has any other year after the last special one
-            elif year == min(begin, asked) - self.period - 1:
+            elif year == min(begin, asked) - enough - 1:
                 return None
             year -= 1
         return None
@@ -299,11 +311,32 @@ class Every(Paper):
         super().__init__()
         self._step = step
         self._phase = phase
+        self.seconds = step
         self.by_kind = 7 * DAY % step == 0
         if DAY % step == 0:
             self.period = _LEAP_YEARS
         else:
             self.period = CYCLE_YEARS * step // gcd(step, CYCLE_DAYS * DAY)
+
+        self._residues = gcd(step, DAY)
+        self._missed: dict[int, bool] = {}
+
+    def misses(self, sheet: Sheet) -> bool:
+        """Whether it has no slot at any time on the sheet, whatever the day.
+
+        From day to day the times shift by a multiple of what step and day have in common, so they
+        stay in one class of residues of it.
+        """
+        return all(self._misses(times) for _, times in sheet)
+
+    def _misses(self, times: int) -> bool:
+        found = self._missed.get(times)
+        if found is None:
+            if len(self._missed) >= _TIMES:
+                self._missed.clear()
+            residues = _sheet.residues(times, self._residues)
+            found = self._missed[times] = not residues >> self._phase % self._residues & 1
+        return found
 
     def key(self, year: int) -> Hashable:
         start = year_start(year)
@@ -338,6 +371,7 @@ class Spans(Paper):
     """Every second of some spans, each from one second to before another."""
 
     period = _LEAP_YEARS
+    seconds = 1
     by_kind = True
 
     def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
@@ -386,6 +420,7 @@ class _Parted(Paper):
         super().__init__()
         self._parts = parts
         self.period = lcm(*(part.period for part in parts))
+        self.seconds = lcm(*(part.seconds for part in parts))  # 0 where it is 0 for any part
         self.special = hull([part.special for part in parts])
         self.by_kind = all(part.by_kind for part in parts)
 
@@ -420,10 +455,17 @@ class Not(_Parted):
 class Both(_Parted):
     """What all parts have."""
 
+    def __init__(self, parts: Sequence[Paper]) -> None:
+        super().__init__(parts)
+        self._intervals = [part for part in parts if isinstance(part, Every)]
+        self._others = [part for part in parts if not isinstance(part, Every)]
+
     def sheet(self, year: int) -> Sheet:
-        # first what is kept from other years: often there is nothing, and no part needs a look
-        for part in reversed(self._parts):
-            if not part.sheet(year):
+        # First what is kept from other years: often there is nothing, and no part needs a look.
+        # The years of an odd interval are all different, and cost most to write.
+        for part in reversed(self._others):
+            sheet = part.sheet(year)
+            if not sheet or any(interval.misses(sheet) for interval in self._intervals):
                 return EMPTY
         return super().sheet(year)
 

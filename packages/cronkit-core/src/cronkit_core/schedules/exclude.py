@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from ..errors import InvalidSchedule
@@ -21,6 +22,7 @@ _MICRO = timedelta(microseconds=1)
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _PATIENCE = 16  # excluded slots in a row before the search looks into the book
+_BOOKS = 256  # of how many schedules what was written down is kept, of about 0.2 MB each
 _MOST_UNKNOWN = 50_000
 """How many slots in a row may be taken out where one side is a schedule of which only its slots are
 known, one by one (the croniter dialect); what loses more is taken to name no further slot."""
@@ -88,7 +90,7 @@ def parse_range(item: object, timezone: str | None) -> Range | None:
 class Except(Schedule):
     """The slots of `schedule` that are no slot of any of `schedules` and in none of `ranges`."""
 
-    __slots__ = ("_empty", "_ends", "_ranges", "_schedule", "_schedules", "_starts", "_written")
+    __slots__ = ("_empty", "_ends", "_ranges", "_schedule", "_schedules", "_starts")
 
     kind: ClassVar[str] = "except"
 
@@ -105,7 +107,6 @@ class Except(Schedule):
         self._starts = [start for start, _ in spans]
         self._ends = [end for _, end in spans]
         self._empty = any(_covers(taken_out, schedule) for taken_out in self._schedules)
-        self._written: tuple[Book | None] | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -210,9 +211,7 @@ class Except(Schedule):
 
     @property
     def _book(self) -> Book | None:
-        if self._written is None:
-            self._written = (Book.of(self),)
-        return self._written[0]
+        return _book_of(self)
 
     def leaves(self, at: datetime) -> bool:
         """Whether nothing takes out the instant `at`."""
@@ -306,9 +305,14 @@ def _merged(spans: list[tuple[datetime, datetime]]) -> list[tuple[datetime, date
     return merged
 
 
+@lru_cache(maxsize=_BOOKS)
+def _book_of(schedule: Except) -> Book | None:
+    return Book.of(schedule)
+
+
 def _covers(outer: Schedule, inner: Schedule) -> bool:
-    """Whether it is plain to see that each slot of `inner` is one of `outer`. Where it is so and not
-    plain, the years tell (see `_years`), which takes longer."""
+    """Whether it is plain to see that each slot of `inner` is one of `outer`. Where it is so and
+    not plain, the years tell (see `_years`), which takes longer."""
     if outer == inner:
         return True
     if isinstance(inner, Bounded):

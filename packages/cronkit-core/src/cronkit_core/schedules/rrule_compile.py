@@ -25,12 +25,12 @@ from .rrule_periods import (
     FittingDays,
     MonthlyDays,
     Positions,
-    WeeklyDays,
     YearlyDays,
 )
 from .rrule_rule import Rule
 from .rrule_stride import StridePlan
 from .rrule_times import Grid, Listed, Times, grid
+from .rrule_weeks import WeeklyDays
 
 EPOCH = datetime.combine(date(1970, 1, 1), time())
 """The phase of a rule without DTSTART."""

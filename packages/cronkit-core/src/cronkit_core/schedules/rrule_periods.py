@@ -62,7 +62,7 @@ class Positions:
         return mask_of(found), {day: tuple(map(at, times)) for day, times in found.items()}
 
 
-class _Positioned(Days):
+class Positioned(Days):
     """Days of periods, with the times that BYSETPOS left."""
 
     def __init__(self, positions: Positions, period: int, proof: int) -> None:
@@ -88,14 +88,14 @@ class _Positioned(Days):
         return found
 
 
-def _merge(picks: Picks, more: Picks, shift: int) -> None:
+def merge(picks: Picks, more: Picks, shift: int) -> None:
     """Add `more`, its days shifted, to `picks`."""
     for day, times in more.items():
         day += shift
         picks[day] = tuple(sorted({*picks.get(day, ()), *times}))
 
 
-class YearlyDays(_Positioned):
+class YearlyDays(Positioned):
     """Days of every `interval`-th year, by the year's shape."""
 
     def __init__(
@@ -137,14 +137,14 @@ class YearlyDays(_Positioned):
         merged: Picks | None = None
         if picks is not None:
             merged = {}
-            _merge(merged, picks, -PAD)
+            merge(merged, picks, -PAD)
         if self._spills:
             for other, shift in ((year - 1, -length_of(year - 1) - PAD), (year + 1, length - PAD)):
                 spilled, picks = self._of_year(other)
                 mask |= spilled >> -shift if shift < 0 else spilled << shift
                 if picks is not None:
                     merged = {} if merged is None else merged
-                    _merge(merged, picks, shift)
+                    merge(merged, picks, shift)
         if merged is None and self._positions.positions and self._positions.times.size > 1:
             merged = {}
         if merged is not None:
@@ -177,7 +177,7 @@ def length_of(year: int) -> int:
     return year_start(year + 1) - year_start(year)
 
 
-class MonthlyDays(_Positioned):
+class MonthlyDays(Positioned):
     """Days of every `interval`-th month, by the month's length and first weekday."""
 
     def __init__(
@@ -228,7 +228,7 @@ class MonthlyDays(_Positioned):
                 found, chosen = self._of_shape(length, (start + day) % 7)
                 mask |= found << day >> 1
                 if picks is not None and chosen is not None:
-                    _merge(picks, chosen, day - 1)
+                    merge(picks, chosen, day - 1)
         return mask, picks
 
     def alike(self, year: int) -> Hashable:
@@ -446,67 +446,3 @@ class FittingDays(Days):
                 for day in bits(self._of_shape(shape_of(year)))
             ]
         return self._cycle
-
-
-class WeeklyDays(_Positioned):
-    """Days of every `interval`-th week that fit a year's shape, where BYSETPOS chooses among those
-    of each week."""
-
-    def __init__(self, interval: int, start: int, fit: Fit, positions: Positions) -> None:
-        """`start` is the first day of a week that counts."""
-        period = 7 * interval
-        steps = period // gcd(period, CYCLE_DAYS) * CYCLE_YEARS
-        super().__init__(positions, period, min(steps, LAST_YEAR) + 1)
-        self._start = start
-        self._period = period
-        self._fit = fit
-        self._fitting = FittingDays(fit)
-        self._weeks: dict[int, Chosen] = {}
-
-    def _some(self) -> bool:
-        if self._period == 7:
-            # these have all shapes of two years in a row
-            return any(self._choose(year)[0] for year in range(2001, 2029))
-        return WeeklyDays(1, self._start, self._fit, self._positions).possible()
-
-    @property
-    def by_kind(self) -> bool:
-        return self._period == 7
-
-    def _of_week(self, mask: int) -> Chosen:
-        found = self._weeks.get(mask)
-        if found is None:
-            found = self._weeks[mask] = self._positions.choose(mask)
-        return found
-
-    def _choose(self, year: int) -> Chosen:
-        start, length = year_start(year), length_of(year)
-        # the year with the six days before and after it, which share weeks with it
-        whole = self._fitting.mask(year) << 6
-        if year > 1:
-            whole |= self._fitting.mask(year - 1) >> (length_of(year - 1) - 6)
-        if year < LAST_YEAR:
-            whole |= (self._fitting.mask(year + 1) & 63) << (length + 6)
-        mask = 0
-        picks: Picks | None = None
-        if self._positions.times.size > 1:
-            picks = {}
-        first = (self._start - start + 6) % self._period
-        for day in range(first, length + 6, self._period):
-            found, chosen = self._of_week(whole >> day & 127)
-            mask |= found << day
-            if picks is not None and chosen is not None:
-                _merge(picks, chosen, day - 6)
-        if picks is not None:
-            picks = {day: times for day, times in picks.items() if 0 <= day < length}
-        return mask >> 6 & ((1 << length) - 1), picks
-
-    def year_after(self, year: int) -> int:
-        end = year_start(year + 1)
-        week = end - 6 + (self._start - end + 6) % self._period
-        return max(year_of(min(week, LAST_DAY)), year + 1) if week <= LAST_DAY else LAST_YEAR + 1
-
-    def year_before(self, year: int) -> int:
-        day = year_start(year) - 1
-        week = day - (day - self._start) % self._period + 6
-        return min(year_of(week), year - 1) if week >= 0 else 0
