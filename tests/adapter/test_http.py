@@ -11,9 +11,11 @@ from datasette.app import Datasette
 from datasette.permissions import Action
 from datasette.tokens import TokenRestrictions
 from datasette.utils import tilde_encode
+from datasette.utils.asgi import Request
 
 from cronkit_core.errors import StorageError
 from cronkit_core.testing.virtual import run_until, settle
+from datasette_cron.call import Call
 from datasette_cron.permissions import ACCESS
 from datasette_cron.routes import API, PAGES, all_routes
 from datasette_cron.scheduler import Scheduler
@@ -209,6 +211,17 @@ async def test_under_a_base_url(make_datasette: Any) -> None:
     assert page.status_code == 200
     assert 'href="/data/-/cron/a~3Ab"' in page.text
     assert (await datasette.client.get("/-/cron/a:b")).status_code == 200
+
+
+@pytest.mark.parametrize("prefix", ["", "/data"])
+async def test_the_next_page_under_a_base_url(make_datasette: Any, prefix: str) -> None:
+    """Whether the proxy has taken the prefix out of the request or not."""
+    datasette = await make_datasette(settings={"base_url": "/data/"})
+    for name in "abc":
+        await add(datasette._cron_scheduler, name)
+    request = Request.fake(f"{prefix}/-/api/cron/tasks?_size=1")
+    call = Call(datasette, request)
+    assert call.with_args({"_next": "a"}) == "/data/-/api/cron/tasks?_size=1&_next=a"
 
 
 # --- errors

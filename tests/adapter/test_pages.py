@@ -11,7 +11,7 @@ import pytest
 from datasette.utils import tilde_encode
 from test_http import NAMES
 
-from cronkit_core.testing.virtual import run_until
+from cronkit_core.testing import run_until, settle
 from datasette_cron.pages.address import encoded
 
 SAME_SITE = {"sec-fetch-site": "same-origin"}
@@ -425,6 +425,21 @@ async def test_a_form_leads_nowhere_else(datasette, scheduler, back):
     await scheduler.add_task("t", "ok", "0 0 * * *")
     response = await post(datasette, "/-/cron/t/pause", {"back": back})
     assert response.headers["location"] == "/-/cron/t"
+
+
+@pytest.mark.parametrize("back", ["/-/cron?\r\nx: y", "/-/cron?\u4efb", "/-/cron?" + "a" * 20_000])
+async def test_an_address_that_no_header_can_hold(datasette, scheduler, back):
+    await scheduler.add_task("t", "ok", "0 0 * * *")
+    response = await post(datasette, "/-/cron/t/pause", {"back": back})
+    assert response.headers["location"] == "/-/cron/t"
+
+
+async def test_a_config_of_null_is_a_mistake(datasette, scheduler):
+    await scheduler.add_task("t", "ok", "0 0 * * *")
+    response = await datasette.client.post("/-/cron/t/run", data={"config": "null"})
+    assert response.status_code == 400
+    assert "config must be an object" in unescape(response.text)
+    assert await scheduler.runs("t") == []
 
 
 async def test_forms_of_other_sites_do_nothing(datasette, scheduler):

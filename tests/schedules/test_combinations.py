@@ -270,7 +270,24 @@ def test_a_long_exclusion_is_jumped_over(
         assert schedule.next_after(utc(after)) == slot
 
 
+def test_bounds_in_another_zone_leave_excluded_dates_where_they_are() -> None:
+    """The date is one of Berlin, which only the cron expression names."""
+    inner = {"cron": "0 23 * * *", "timezone": "Europe/Berlin"}
+    spec = {
+        "schedule": {"schedule": inner, "except": ["2027-03-28"]},
+        "end_at": "2027-11-07[Asia/Tokyo]",
+    }
+    schedule = parse_schedule(spec)
+    again = parse_schedule(schedule.to_dict())
+    assert again == schedule
+    assert again.upcoming(utc("2027-03-27T12:00"), 2) == schedule.upcoming(
+        utc("2027-03-27T12:00"), 2
+    )
+
+
 PROOFS = [
+    ({"schedule": "30 9 * * *", "except": ["30 * * * *", "2190s"]}, None),
+    ({"schedule": "30 9 * * *", "except": ["30 * * * *", "FREQ=MINUTELY;INTERVAL=37"]}, None),
     ({"schedule": "* * * * * *", "except": ["* * 0-11 * * *", "* * 12-23 * * *"]}, None),
     ({"schedule": "0 0 * * *", "except": ["0 0 * * 0-3", "0 0 * * 4-6"]}, None),
     ({"schedule": "FREQ=DAILY;BYHOUR=9", "except": ["FREQ=HOURLY"]}, None),
@@ -297,11 +314,11 @@ def test_that_nothing_is_left_is_proven_in_few_steps(
     """In Berlin, whose clocks were 53 minutes and 28 seconds ahead of UTC until April 1893."""
     monkeypatch.setattr(exclude, "_PATIENCE", 16)
     schedule = parse_schedule(spec, "Europe/Berlin")
-    with steps_at_most(300_000):
+    with steps_at_most(1_200_000):
         assert schedule.next_after(NOW) is None
-    with steps_at_most(600_000):
+    with steps_at_most(1_200_000):
         assert schedule.previous_before(NOW) == (None if last is None else utc(last))
-    with steps_at_most(60_000):
+    with steps_at_most(400_000):
         assert schedule.next_after(NOW) is None
 
 

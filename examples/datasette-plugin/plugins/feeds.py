@@ -14,7 +14,8 @@ from datasette_cron.requirements import demands
 
 def check_config(datasette, config):
     """What makes sense: asked before a task is stored that people make on a page or over REST."""
-    if config.get("database") not in datasette.databases:
+    name = config.get("database")
+    if not isinstance(name, str) or name not in datasette.databases:
         raise ValueError("'database' is to be the name of a database")
 
 

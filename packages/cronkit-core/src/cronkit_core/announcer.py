@@ -54,7 +54,7 @@ class Announcer:
             run.task_name,
             run.attempt,
             finish.reason,
-            finish.error_message,
+            one_line(finish.error_message or ""),
             f"; next attempt at {retry_at:%H:%M:%S} UTC" if retry_at else "",
             extra={**_about(run), "reason": finish.reason.value},
         )
@@ -151,3 +151,8 @@ def _about(run: Run) -> dict[str, object]:
         "slot": run.slot.isoformat(),
         "attempt": run.attempt,
     }
+
+
+def one_line(text: str) -> str:
+    """`text` without what would begin another line of a log, or command a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from datasette.utils import tilde_decode
+from datasette.utils import path_with_replaced_args, tilde_decode
 from datasette.utils.asgi import BadRequest, Base400, Forbidden, Request, Response
 
 from .permissions import EDIT, may_edit
@@ -42,6 +42,18 @@ class Call:
             name = name.replace("~", "~7E").replace("%", "~")
         decoded: str = tilde_decode(name)
         return decoded
+
+    def with_args(self, args: Mapping[str, str | None]) -> str:
+        """The address of this request with `args` in place of those it has; None takes one out.
+
+        Where Datasette has a `base_url`, it stands once at the front, whether the proxy has taken
+        it from the request or not.
+        """
+        path: str = path_with_replaced_args(self.request, args)
+        base: str = self.datasette.setting("base_url")
+        if path.startswith(base):
+            path = "/" + path[len(base) :]
+        return str(self.datasette.urls.path(path))
 
     async def body(self) -> dict[str, Any]:
         """The JSON object in the body; an empty body is an empty object. Raises BadRequest."""

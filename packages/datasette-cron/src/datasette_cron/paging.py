@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from datasette.utils import path_with_replaced_args
 from datasette.utils.asgi import BadRequest, Response
 
 from cronkit_core.schedules.base import instant
@@ -68,8 +67,7 @@ def page(
     following = str(token(shown[-1])) if len(found) > size else None
     url = None
     if following is not None:
-        path = path_with_replaced_args(call.request, {"_next": following})
-        url = call.datasette.absolute_url(call.request, call.datasette.urls.path(path))
+        url = call.datasette.absolute_url(call.request, call.with_args({"_next": following}))
     return Response.json(
         {
             "ok": True,

@@ -18,13 +18,16 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from datasette.utils import await_me_maybe
-from datasette.utils.asgi import Forbidden
+from datasette.utils.asgi import Base400, Forbidden
 
 from cronkit_core.errors import CronkitError, HandlerNotFound, InvalidTask
+
+logger = logging.getLogger("datasette_cron")
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
@@ -78,9 +81,12 @@ async def check_task(
             allowed = await await_me_maybe(requires(scheduler.datasette, actor, _own(config)))
         except Forbidden:
             raise  # before the problem is told, which may tell of what there is
-        except Exception:
+        except Base400:
             if problem is None:
                 raise
+        except Exception as error:  # noqa: BLE001
+            if problem is None:
+                problem = _trouble(handler, "requires", error)
         else:
             if allowed is False:
                 raise Forbidden(f"Permission denied: the handler {handler} refuses this actor")
@@ -125,6 +131,19 @@ async def _validate(
         raise
     except ValueError as error:
         raise InvalidTask(f"bad config for the handler {name!r}: {error}") from error
+    except Base400:
+        raise
+    except Exception as error:
+        raise _trouble(name, "validate", error) from error
+
+
+def _trouble(name: str, demand: str, error: Exception) -> InvalidTask:
+    """What is told where a demand fails in a way that it should not: the config is of a shape that
+    its author did not think of, or it has a mistake."""
+    logger.warning("%s of the handler %r failed", demand, name, exc_info=error)
+    return InvalidTask(
+        f"bad config for the handler {name!r}: it could not be checked ({type(error).__name__})"
+    )
 
 
 def _find(scheduler: Scheduler, name: str) -> Callable[..., Any]:

@@ -214,7 +214,8 @@ class Bounded(Schedule):
             bounds["timezone"] = zone
         inner = self._schedule.to_dict()
         # Beside the schedule's own keys, unless they would come to mean something else there.
-        foreign = "timezone" in bounds and "timezone" not in inner
+        combined = not inner.keys().isdisjoint(("except", "any"))
+        foreign = combined and "timezone" in bounds and "timezone" not in inner
         if any(key in inner and inner[key] != bounds[key] for key in bounds) or (
             foreign or isinstance(self._schedule, Bounded)
         ):

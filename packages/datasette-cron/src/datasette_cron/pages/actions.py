@@ -8,7 +8,7 @@ import json
 from datasette.utils.asgi import Base400, Response
 
 from cronkit_core.definition import check_config
-from cronkit_core.errors import CronkitError, TaskActive
+from cronkit_core.errors import CronkitError, InvalidTask, TaskActive
 
 from ..api import actor_name
 from ..api_tasks import refuse_many
@@ -21,6 +21,7 @@ from .render import redirect, render
 from .task import find, show
 from .words import count
 
+LONGEST_BACK = 2_000  # characters of an address
 TEXTS = ("config", "note", "start", "end", "overlap", "back")
 
 
@@ -34,6 +35,8 @@ async def run_now(call: Call) -> Response:
         await call.require_edit()
         try:
             config = json.loads(text)
+            if config is None:
+                raise InvalidTask("config must be an object such as {}, not null")
             check_config(config)
             await check_task(call.scheduler, call.request.actor, task.handler, config)
         except (CronkitError, Base400) as error:
@@ -133,6 +136,7 @@ async def _typed(call: Call) -> dict[str, str]:
 def _back(call: Call, typed: dict[str, str], name: str) -> str:
     """Where the form was: in the list, or on the page of the task."""
     back, tasks = typed.get("back", ""), address.tasks_path(call.datasette)
-    if back == tasks or back.startswith(f"{tasks}?"):
+    listed = back == tasks or back.startswith(f"{tasks}?")
+    if listed and back.isascii() and back.isprintable() and len(back) <= LONGEST_BACK:
         return back
     return address.task_path(call.datasette, name)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from datasette.utils import path_with_replaced_args
 from datasette.utils.asgi import BadRequest, Response
 
 from cronkit_core.runs import Run, Status
@@ -300,4 +299,4 @@ def _column(
 
 def _with(call: Call, **changes: str | None) -> str:
     """This page with other arguments."""
-    return str(call.datasette.urls.path(path_with_replaced_args(call.request, changes)))
+    return call.with_args(changes)

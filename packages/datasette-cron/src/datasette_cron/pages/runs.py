@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from datasette.utils import path_with_replaced_args
 from datasette.utils.asgi import BadRequest, Response
 
 from cronkit_core.runs import Run, Status
@@ -129,8 +128,7 @@ async def _alike(call: Call, name: str) -> list[tuple[str, str]]:
 
 def _link(call: Call, args: dict[str, str | None]) -> str:
     """This list, from its newest run on, with `args` in place of what the address has."""
-    path = path_with_replaced_args(call.request, {"_next": None, **args})
-    return str(call.datasette.urls.path(path))
+    return call.with_args({"_next": None, **args})
 
 
 def _instant(key: str, typed: str, problems: dict[str, str]) -> datetime | None:

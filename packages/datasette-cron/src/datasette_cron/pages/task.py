@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from datasette.utils import path_with_replaced_args
 from datasette.utils.asgi import NotFound, Response
 
 from cronkit_core.definition import dump_json
@@ -261,4 +260,4 @@ def _seconds(seconds: float) -> str:
 
 
 def _with(call: Call, **changes: str | None) -> str:
-    return str(call.datasette.urls.path(path_with_replaced_args(call.request, changes)))
+    return call.with_args(changes)
