@@ -169,7 +169,12 @@ async def test_what_was_approved_is_what_is_stored(
         ("privateKey", True),
         ("dsn", True),
         ("auth", True),
+        ("ssh_key", True),
+        ("pw", True),
+        ("jwt", True),
         ("key", False),
+        ("spin", False),
+        ("passenger", False),
         ("author", False),
         ("database", False),
         ("sql", False),
@@ -179,6 +184,26 @@ async def test_what_was_approved_is_what_is_stored(
 def test_what_looks_like_a_secret(key: str, secret: bool) -> None:
     assert is_secret(key) is secret
     assert masked({key: "x"}) == {key: MASK if secret else "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://u:p@h/x", "https://********@h/x"),
+        ("https://u:p@w@h/x", "https://********@h/x"),
+        ("https://u:p/w@h/", "https://********@h/"),
+        ("https://h/x?token=abc&n=1#f", "https://h/x?token=********&n=1#f"),
+        ("https://h/x?n=1&api_key=a", "https://h/x?n=1&api_key=********"),
+        ("mail a@b.example, or see https://h/x", "mail a@b.example, or see https://h/x"),
+    ],
+)
+def test_secrets_in_urls(text: str, shown: str) -> None:
+    assert masked([text]) == [shown]
+
+
+def test_secrets_of_named_values() -> None:
+    header = {"name": "Authorization", "value": "Bearer abc"}
+    assert masked({"headers": [header]}) == {"headers": [{**header, "value": "********"}]}
 
 
 def test_secrets_are_masked_at_any_depth() -> None:
