@@ -210,7 +210,9 @@ EMPTY = [
 def test_a_rule_that_is_wholly_excluded_ends_with_a_proof(rule: str, exrule: str) -> None:
     schedule = less(rule, exrule)
 
-    assert lines_of(lambda: schedule.next_after(NOW)) < 400_000
+    # Every seventh minute makes all years different, until they repeat.
+    limit = 400_000 if rule == "FREQ=MINUTELY;INTERVAL=7" else 300_000
+    assert lines_of(lambda: schedule.next_after(NOW)) < limit
     assert lines_of(lambda: schedule.next_after(NOW)) < 60_000  # the proof is kept
     assert schedule.next_after(NOW) is None
     assert schedule.previous_before(NOW) is None
