@@ -640,6 +640,30 @@ class WorksNotAlways(Schedule):
         return self.inner.to_dict()
 
 
+class ForgetsWhoPaused(Through):
+    """A storage whose own work is cancelled while it is asked which tasks failures have paused."""
+
+    async def tasks(self, query):
+        if query.enabled is False:
+            raise asyncio.CancelledError
+        return await self.storage.tasks(query)
+
+
+async def test_a_storage_that_is_cancelled_from_within_stops_no_recorder(
+    light_world: World, caplog
+) -> None:
+    async def fails(run):
+        raise ValueError("no")
+
+    scheduler = await light_world.scheduler(ForgetsWhoPaused)
+    await scheduler.add_task("bad", fails, MINUTE, pause_after_failures=1)
+    await scheduler.add_task("good", nothing, {"interval": 70})
+    await light_world.until(80)
+    assert await story(scheduler, "bad") == [(60, 1, "error", "exception")]
+    assert await story(scheduler, "good") == [(70, 1, "success", None)]
+    assert "whether failures have disabled ['bad'] is not known" in caplog.text
+
+
 async def test_a_schedule_that_raises_breaks_its_task_alone(
     light_world: World, monkeypatch
 ) -> None:
