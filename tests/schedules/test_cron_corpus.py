@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zone_data import skip_if_changed
 
 from cronkit_core.schedules.cron import CronSchedule
 
@@ -32,6 +33,7 @@ def test_answers_as_debian_cron_does(line: dict[str, Any]) -> None:
     schedule = CronSchedule.parse(line["expr"], line["tz"])
     after = datetime.fromisoformat(line["after"])
     expected = [datetime.fromisoformat(slot) for slot in line["expect"]]
+    skip_if_changed(line["tz"], expected[-1])
 
     steps = []
     at: datetime | None = after

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zone_data import skip_if_changed
 
 from cronkit_core.schedules._local import instants, load_zone
 from cronkit_core.schedules.rrule import RRuleSchedule
@@ -53,6 +54,7 @@ def test_the_corpus_is_whole() -> None:
 def test_agrees(line: dict[str, Any]) -> None:
     schedule = RRuleSchedule.parse(line["text"])
     slots = expected(line)
+    skip_if_changed(line["tz"], slots[-1])
     more = 1 if line["complete"] else 0
 
     assert list(islice(schedule.between(FIRST, LAST), len(slots) + more)) == slots

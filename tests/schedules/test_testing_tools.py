@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from zone_data import skip_if_changed
 
 from cronkit_core.schedules import parse_schedule
 from cronkit_core.testing import (
@@ -49,6 +50,7 @@ def corpus(name: str, every: int) -> list[dict]:
 def test_the_cron_oracle_answers_what_debians_cron_answers(line) -> None:
     after = datetime.fromisoformat(line["after"])
     expected = [datetime.fromisoformat(slot) for slot in line["expect"]]
+    skip_if_changed(line["tz"], expected[-1])
     slots = reference_slots(line["expr"], line["tz"], after, expected[-1])
     assert list(islice(slots, 7)) == expected
 
@@ -68,6 +70,7 @@ def test_the_rrule_oracle_answers_what_libical_answers(line) -> None:
     start = datetime.fromisoformat(line["dtstart"]).replace(tzinfo=ZoneInfo(line["tz"]))
     after = datetime.fromisoformat(line["after"] or (start - timedelta(seconds=1)).isoformat())
     expected = sorted({datetime.fromisoformat(slot) for slot in line["expect"]})
+    skip_if_changed(line["tz"], expected[-1])
     assert list(reference_slots(line["text"], None, after, expected[-1])) == expected
 
 

@@ -173,7 +173,7 @@ async def test_instants_that_python_cannot_hold_are_refused_by_the_table(
     storage, postgres, postgres_schema
 ):
     await save(storage, made())
-    for value in ("infinity", "-infinity", "0002-01-01 00:00:00 BC", "10000-01-01"):
+    for value in ("infinity", "-infinity", "0002-01-01 00:00:00+00 BC", "10000-01-01 00:00:00+00"):
         with pytest.raises(psycopg.errors.CheckViolation):
             postgres.execute(f"UPDATE \"{postgres_schema}\".tasks SET next_run_at = '{value}'")
 
