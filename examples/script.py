@@ -33,7 +33,8 @@ async def stand_up(run):
 
 
 def tell(event):
-    print(f"{event.task_name}: {event.count} slots were missed", flush=True)
+    were = "slot was" if event.count == 1 else "slots were"
+    print(f"{event.task_name}: {event.count} {were} missed", flush=True)
 
 
 scheduler.on(SlotsMissed, tell)

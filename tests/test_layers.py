@@ -13,7 +13,7 @@ CORE = ROOT / "packages/cronkit-core/src/cronkit_core"
 
 # From the bottom up. What stands in one line may import from its own line and from those above it.
 LAYERS = (
-    ("errors", "clock"),
+    ("errors", "clock", "values"),
     ("schedules",),
     ("retry", "runs"),
     ("tasks", "outcome"),

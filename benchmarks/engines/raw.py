@@ -65,6 +65,67 @@ async def sqlite(count: int, synchronous: str = "NORMAL", **options: Any) -> Fig
     return {"seconds": took, "per_second": count / took}
 
 
+async def sqlite_same_rows(count: int, synchronous: str = "NORMAL", **options: Any) -> Figures:
+    """The rows that cronkit writes, into its tables with all of their indexes and checks."""
+    from cronkit_core import SQLiteStorage
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "raw.db")
+        storage = SQLiteStorage(path)
+        await storage.open()
+        await storage.close()
+        connection = sqlite3.connect(path, isolation_level=None)
+        execute, many = connection.execute, connection.executemany
+        execute(f"PRAGMA synchronous = {synchronous}")
+        execute("BEGIN")
+        many(
+            "INSERT INTO cronkit_tasks (name, handler, schedule_type, schedule_config, next_slot, "
+            "next_run_at, schedule_since, created_at, updated_at) "
+            "VALUES (?, 'noop', 'interval', '{\"interval\": 3600}', ?, ?, ?, ?, ?)",
+            ((f"task {i:07}", DUE, DUE, DUE, DUE, DUE) for i in range(count)),
+        )
+        execute("COMMIT")
+        began, first = time.perf_counter(), 1
+        while True:
+            execute("BEGIN IMMEDIATE")
+            due = execute(
+                "SELECT * FROM cronkit_tasks WHERE enabled = 1 AND broken IS NULL AND priority = 0 "
+                "AND next_run_at <= ? ORDER BY next_run_at, id LIMIT ?",
+                (NOW, BATCH),
+            ).fetchall()
+            runs = list(enumerate(((row[0], row[1]) for row in due), first))
+            many(
+                "UPDATE cronkit_tasks SET next_slot = ?, next_run_at = ?, runs_started = 1, "
+                "revision = revision + 1 WHERE id = ?",
+                [(NEXT, NEXT, task) for _, (task, _) in runs],
+            )
+            many(
+                "INSERT INTO cronkit_runs (id, task_id, task_name, slot, triggered_by, "
+                "scheduled_for, epoch, status, owner, lease_until, started_at) "
+                "VALUES (?, ?, ?, ?, 'schedule', ?, 2, 'running', 'raw:1:00000000', ?, ?)",
+                [(run, task, name, DUE, DUE, NEXT, NOW) for run, (task, name) in runs],
+            )
+            execute("COMMIT")
+            if not due:
+                break
+            execute("BEGIN IMMEDIATE")
+            many(
+                "UPDATE cronkit_runs SET status = 'success', finished_at = ?, duration_ms = 0, "
+                "lease_until = NULL WHERE id = ? AND epoch = 2 AND status = 'running'",
+                [(NOW, run) for run, _ in runs],
+            )
+            many(
+                "UPDATE cronkit_tasks SET revision = revision + 1, last_run_at = ?, "
+                "last_status = 'success', last_success_at = ? WHERE id = ?",
+                [(NOW, NOW, task) for _, (task, _) in runs],
+            )
+            execute("COMMIT")
+            first += len(due)
+        took = time.perf_counter() - began
+        connection.close()
+    return {"seconds": took, "per_second": count / took}
+
+
 async def create_task(count: int, **options: Any) -> Figures:
     """asyncio alone: a task for each no-op, at most 1,000 at once."""
     counter = Counter(count)
@@ -127,4 +188,4 @@ async def postgres(count: int, dsn: str, schema: str, **options: Any) -> Figures
 
 
 if __name__ == "__main__":
-    main(sqlite, create_task, postgres)
+    main(sqlite, sqlite_same_rows, create_task, postgres)

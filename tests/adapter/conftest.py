@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import datasette.handle_exception
 import pytest
+from datasette import hookimpl
 from datasette.app import Datasette
+from datasette.plugins import pm
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
 
 from cronkit_core.testing.virtual import VirtualClock
 from datasette_cron.scheduler import Scheduler
@@ -16,6 +22,45 @@ from datasette_cron.scheduler import Scheduler
 EVERYBODY = {"permissions": {"datasette-cron-access": True}}
 
 Make = Callable[..., Awaitable[Datasette]]
+
+# Datasette shows the traceback of each error page through rich, with all locals: up to a second for
+# a 404. Without rich it does not, and answers the same.
+datasette.handle_exception.rich = None
+
+MEMORY = Path("/dev/shm")
+
+
+class CompiledTemplates(BytecodeCache):
+    """Templates are compiled once, not once for each Datasette."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._compiled:
+            bucket.bytecode_from_string(self._compiled[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._compiled[bucket.key] = bucket.bytecode_to_string()
+
+    @hookimpl
+    def prepare_jinja2_environment(self, env: Environment) -> None:
+        env.bytecode_cache = self
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_templates() -> Iterator[None]:
+    templates = CompiledTemplates()
+    pm.register(templates)
+    yield
+    pm.unregister(templates)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder in memory where the machine has such: what a disk takes to sync is not tested."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -44,6 +89,8 @@ async def make_datasette(internal: Path) -> AsyncIterator[Make]:
         )
         made.append(datasette)
         await datasette.invoke_startup()
+        app = datasette.app()
+        datasette.app = lambda: app  # as a server: not one for each request
         if clock is not None:
             settings = {"poll": 3600, "prune_every": 3600, **settings}  # virtual days are long
         if settings:

@@ -29,8 +29,12 @@ CONFIG: dict[str, Any] = {
 }
 PLUGIN = '''
 import asyncio
+import datasette.handle_exception
 from datasette import Forbidden, hookimpl
 from datasette_cron.requirements import demands
+
+# No tracebacks with all locals for error pages: they take up to a second.
+datasette.handle_exception.rich = None
 
 
 async def ok(datasette, config):

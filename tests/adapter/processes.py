@@ -21,7 +21,8 @@ from datasette.app import Datasette
 import cronkit_core
 from datasette_cron.scheduler import Scheduler
 
-SHARED_SECONDS = 4.0
+SHARED_SECONDS = 2.0
+SHARED_INTERVAL = 0.05
 
 
 def start(internal: str, count: str) -> int:
@@ -66,7 +67,9 @@ def share(internal: str, log: str) -> int:
 
         scheduler.register_handlers("test", {"note": note})
         for n in range(6):
-            await scheduler.add_task(name=f"t{n}", handler="note", schedule={"interval": 0.1})
+            await scheduler.add_task(
+                name=f"t{n}", handler="note", schedule={"interval": SHARED_INTERVAL}
+            )
         scheduler.start()
         await asyncio.sleep(SHARED_SECONDS)
         await datasette.invoke_shutdown()

@@ -124,7 +124,7 @@ async def test_runs(datasette: Datasette, scheduler: Scheduler) -> None:
     assert (await datasette.client.get("/-/api/cron/tasks/t/runs")).json()["runs"] == runs
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"  \n", b'{"ignored": 1}'])
+@pytest.mark.parametrize("body", [b"", b"{}", b"  \n", b'{"force": false}'])
 async def test_trigger(datasette: Datasette, scheduler: Scheduler, body: bytes) -> None:
     await add(scheduler)
     scheduler.start()
@@ -134,6 +134,13 @@ async def test_trigger(datasette: Datasette, scheduler: Scheduler, body: bytes) 
     await settle(scheduler)
     [run] = (await datasette.client.get("/-/api/cron/tasks/t/runs")).json()["runs"]
     assert run["status"] == "success"
+
+
+async def test_trigger_knows_its_keys(datasette: Datasette, scheduler: Scheduler) -> None:
+    await add(scheduler)
+    answer = await datasette.client.post("/-/api/cron/tasks/t/trigger", json={"confg": {}})
+    assert_error(answer, 400, "unknown key 'confg': did you mean 'config'?")
+    assert await scheduler.runs("t") == []
 
 
 async def test_enable(datasette: Datasette, scheduler: Scheduler) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from datasette.app import Datasette
+from datasette.utils import StartupError
 
 import cronkit_core
 from datasette_cron.scheduler import Scheduler
+
+WRITE_VERSION = 18
+"""Where the header of an SQLite file says what a writer has to know (the file format, 1.3.3)."""
 
 
 async def add_soon(datasette: Datasette) -> asyncio.Event:
@@ -82,6 +89,24 @@ async def test_a_background_task_that_is_cancelled_ends_the_loop(make_datasette:
     await asyncio.wait([task.task], timeout=5)
     assert task.state == "cancelled"
     assert not await is_running(datasette)
+
+
+async def test_a_read_only_internal_database_is_named_at_the_start(
+    internal: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Root writes to any file; but nobody to one in a format that is newer for writers alone.
+    with closing(sqlite3.connect(internal)) as connection:
+        connection.execute("CREATE TABLE t (a)")
+    with internal.open("r+b") as file:
+        file.seek(WRITE_VERSION)
+        file.write(b"\x03")
+    datasette = Datasette(memory=True, internal=str(internal))
+    with pytest.raises(StartupError) as caught:
+        await datasette.invoke_startup()
+    await datasette.invoke_shutdown()
+    assert str(caught.value).startswith(f"the internal database {internal} is read-only: let the ")
+    assert "--internal" in str(caught.value)
+    assert caplog.messages == []
 
 
 async def test_shutdown_without_startup() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from html import unescape
+from html import escape, unescape
 from html.parser import HTMLParser
+from urllib.parse import quote
 
 import pytest
 from datasette.utils import tilde_encode
 from test_http import NAMES
 
+from cronkit_core.errors import StorageError
 from cronkit_core.testing import run_until, settle
 from datasette_cron.pages.address import encoded
 
@@ -82,6 +84,19 @@ async def tasks(scheduler):
 # --- the list
 
 
+async def test_what_cannot_be_seen_is_shown_by_its_code(datasette, scheduler):
+    name = "pay\u202eroll\x1b<b>"
+    await scheduler.add_task(name, "test:ok", "0 8 * * *", config={"mark": "\u2066"})
+    for path in ("/-/cron", f"/-/cron/{encoded(name)}"):
+        page = await get(datasette, path)
+        typed = re.sub("<textarea.*?</textarea>", "", page, flags=re.DOTALL)
+        assert not re.search("[\u202e\u2066\x1b]", typed)
+        assert '<span class="cron-code-point">\\u202e</span>roll' in page
+        assert "\\u001b</span>&lt;b&gt;" in page
+    # What is typed into a form comes back as it was.
+    assert f'name="q" value="{escape(name)}"' in await get(datasette, f"/-/cron?q={quote(name)}")
+
+
 async def test_without_tasks_it_teaches(datasette, scheduler):
     shown = text(await get(datasette, "/-/cron"))
     for words in ("cron_register_handlers", "datasette.yaml", "test:ok", "Create a task"):
@@ -111,7 +126,9 @@ async def test_what_runs_failed_and_is_next(datasette, scheduler, tasks, clock):
     await run_until(clock.now() + timedelta(minutes=1), scheduler)
     shown = text(await get(datasette, "/-/cron"))
     assert "Running 1 long for 0 ms" in shown
-    assert re.search(r"Failing 1 failing 1 min ago , 6 times in a row", shown)
+    assert re.search(r"Failing 1 failing 1 min ago , 6 times in a row out of paper", shown)
+    [failed] = await scheduler.runs("failing", limit=1)
+    assert f'<a href="/-/cron/runs/{failed.id}">out of paper</a>' in await get(datasette, "/-/cron")
     assert re.search(r"Next long in 1 min failing in 9 min scheduled in \d+ h", shown)
 
 
@@ -185,6 +202,24 @@ async def test_banners(datasette, scheduler, tasks, clock):
 async def test_a_banner_where_nothing_would_survive_a_restart(make_datasette):
     datasette = await make_datasette(internal=None)
     assert "will not survive a restart" in await get(datasette, "/-/cron")
+
+
+async def test_a_banner_while_the_internal_database_cannot_be_written(datasette, scheduler, tasks):
+    database = datasette.get_internal_database()
+
+    async def query_only(value):
+        await database.execute_write_fn(
+            lambda conn: conn.execute(f"PRAGMA query_only = {value}"), transaction=False
+        )
+
+    await query_only(1)
+    with pytest.raises(StorageError, match="readonly"):
+        await scheduler.add_task(name="t", handler="test:ok", schedule="@daily")
+    shown = text(await get(datasette, "/-/cron"))
+    assert "could not be written when that was last tried: attempt to write a readonly" in shown
+    await query_only(0)
+    await scheduler.add_task(name="t", handler="test:ok", schedule="@daily")
+    assert "could not be written" not in text(await get(datasette, "/-/cron"))
 
 
 async def test_a_banner_where_the_scheduler_is_off(make_datasette):

@@ -318,6 +318,24 @@ async def test_a_body_that_is_no_form(datasette, scheduler, body):
     assert await scheduler.tasks() == []
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("name=%ED%B2%80&handler=test:ok&schedule=@daily", "not a form in UTF-8"),
+        ("name=t&handler=test:ok&schedule=@daily&timout=5", "did you mean &#39;timeout&#39;?"),
+    ],
+)
+async def test_what_the_form_never_sends(datasette, scheduler, body, said):
+    answer = await datasette.client.post(
+        "/-/cron/new",
+        content=body,
+        headers={"content-type": "application/x-www-form-urlencoded"},
+    )
+    assert answer.status_code == 400
+    assert said in answer.text
+    assert await scheduler.tasks() == []
+
+
 async def test_no_such_task(datasette):
     assert (await datasette.client.get("/-/cron/none/edit")).status_code == 404
     assert (await post(datasette, NEW, "/-/cron/none/edit")).status_code == 404

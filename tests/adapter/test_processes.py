@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import SHARED_INTERVAL
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+SHARED_STEP = timedelta(seconds=SHARED_INTERVAL)
 
 PLUGIN = """
 import asyncio, os
@@ -38,7 +40,7 @@ async def tick(datasette, config):
 
 async def slow(datasette, config):
     say("slow began")
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(0.5)
 
 
 async def hang(datasette, config):
@@ -127,7 +129,7 @@ class Server:
 
 SERVE = ["-m", "datasette", "serve", "--memory", "--plugins-dir", "plugins"]
 SERVE += ["-s", "permissions.datasette-cron-access", "true"]
-SERVE += ["-s", "plugins.datasette-cron.grace", "2"]
+SERVE += ["-s", "plugins.datasette-cron.grace", "1.5"]
 
 
 @pytest.fixture
@@ -286,15 +288,15 @@ def test_two_processes_share_the_slots(internal: Path, tmp_path: Path) -> None:
     for name in {name for name, _ in ran}:
         slots = sorted(datetime.fromisoformat(slot) for task, slot in ran if task == name)
         skipped = {
-            first + n * timedelta(seconds=0.1)
+            first + n * SHARED_STEP
             for task, *span in skips
             if task == name
             for first, last in [map(datetime.fromisoformat, span)]
-            for n in range(round((last - first) / timedelta(seconds=0.1)) + 1)
+            for n in range(round((last - first) / SHARED_STEP) + 1)
         }
         assert not skipped & set(slots)
         together = sorted({*slots, *(slot for slot in skipped if slots[0] < slot < slots[-1])})
-        assert together == [slots[0] + n * timedelta(seconds=0.1) for n in range(len(together))]
+        assert together == [slots[0] + n * SHARED_STEP for n in range(len(together))]
         assert together[-1] == slots[-1]
 
 

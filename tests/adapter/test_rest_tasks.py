@@ -74,6 +74,31 @@ async def test_update_is_one_write(datasette: Datasette, scheduler: Scheduler) -
     assert back.json()["task"]["enabled"] is True
 
 
+async def test_no_change_is_lost_with_if_match(
+    datasette: Datasette, scheduler: Scheduler, clock: VirtualClock
+) -> None:
+    await scheduler.add_task("t", "test:ok", "0 8 * * *")
+    path = "/-/api/cron/tasks/t"
+    seen = (await datasette.client.get(path)).headers["etag"]
+    clock.advance(1)
+
+    async def patch(timeout: int, match: str) -> Any:
+        return await datasette.client.patch(
+            path, json={"timeout": timeout}, headers={"if-match": match}
+        )
+
+    first = await patch(1, f'"other", {seen}')
+    assert first.status_code == 200
+    assert first.headers["etag"] != seen
+    clock.advance(1)
+    late = await patch(2, seen)
+    assert late.status_code == 412
+    assert "was changed meanwhile" in late.json()["error"]
+    assert (await scheduler.get_task("t")).policies.timeout == 1
+    assert (await patch(3, first.headers["etag"])).status_code == 200
+    assert (await patch(4, "*")).status_code == 200
+
+
 async def test_an_update_that_changes_nothing_writes_nothing(
     datasette: Datasette, scheduler: Scheduler
 ) -> None:

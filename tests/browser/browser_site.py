@@ -54,8 +54,8 @@ async def steps(datasette, config):
     """Goes a step, and then waits until the file named in its config is there."""
     run = current_run()
     for step in (1, 2):
-        run.log(f"step {step} of <2>")
-        await run.progress(step, 2, f"<step {step}>")
+        run.log(f"step {step} of <2>\\u202e")
+        await run.progress(step, 2, f"<step {step}>\\x1b")
         while step == 1 and not Path(config["until"]).exists():
             await asyncio.sleep(0.05)
 

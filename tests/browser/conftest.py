@@ -35,6 +35,9 @@ ARGUMENTS = (
 PATIENCE = 15_000
 """Milliseconds that something may take to appear."""
 
+LOOK_EVERY = 5_000
+"""Milliseconds after which a page looks for what has changed."""
+
 expect.set_options(timeout=PATIENCE)
 
 
@@ -88,6 +91,17 @@ class Window:
         assert answer is not None
         assert answer.status == status, path
         return self.page
+
+    def state(self, run_id: int) -> str:
+        return state(self.site, run_id)
+
+    async def keep_time(self) -> None:
+        """From the next page on, `look_again` need not wait for the clock."""
+        await self.page.clock.install()
+
+    async def look_again(self) -> None:
+        """So much time passes on the page that it looks for news, by itself."""
+        await self.page.clock.fast_forward(LOOK_EVERY)
 
 
 async def open_window(context: BrowserContext, site: Server) -> Window:

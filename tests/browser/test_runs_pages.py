@@ -13,10 +13,15 @@ async def test_watch_a_run_to_its_end(window, make_task, run_task, tmp_path: Pat
     page = await window.go(f"/-/cron/runs/{run_id}")
     main = page.locator("main")
     await expect(main.get_by_text("1 of 2 (50%)")).to_be_visible()
-    await expect(main.get_by_text("<step 1>")).to_be_visible()
-    await expect(page.get_by_role("log")).to_contain_text("step 1 of <2>")
+    await expect(main.get_by_text("<step 1>")).to_have_text(r"<step 1>\u001b")
+    await expect(page.get_by_role("log")).to_contain_text(r"step 1 of <2>\u202e")
     bar = page.get_by_role("progressbar", name="Progress")
     await expect(bar).to_have_attribute("max", "2")
+    # What the script puts there is what the server would have.
+    shows = "() => document.querySelector('#cron-log pre').innerHTML"
+    by_script = await page.evaluate(shows)
+    await page.reload()
+    assert await page.evaluate(shows) == by_script
     (tmp_path / "go").touch()
     await expect(main.locator(".cron-badge").first).to_have_text("succeeded")
     await expect(page.get_by_role("log")).to_contain_text("step 2 of <2>")

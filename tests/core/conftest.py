@@ -12,12 +12,7 @@ from postgres_fixture import postgres, postgres_schema
 __all__ = ["postgres", "postgres_schema"]
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(name, marks=pytest.mark.postgres) if name == "postgres" else name
-        for name in EVERY
-    ]
-)
+@pytest.fixture(params=EVERY)
 def backend(request: Any, tmp_path: Path) -> Backend:
     return BACKENDS[request.param](request, tmp_path)
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cronkit_core import MemoryStorage, Run, Scheduler, SQLiteStorage, StorageError
 from cronkit_core.testing.virtual import VirtualClock, run_until, settle
 
@@ -78,16 +80,29 @@ def postgres(request: Any, folder: Path) -> Backend:
     return Backend(lambda: PostgresStorage(dsn, schema=schema, clock="caller"), shared=False)
 
 
+def datasette(request: Any, folder: Path) -> Backend:
+    from datasette.app import Datasette
+
+    from datasette_cron.storage import InternalStorage
+
+    site = Datasette(memory=True, internal=str(folder / "internal.db"))
+    request.addfinalizer(site.close)
+    return Backend(lambda: InternalStorage(site.get_internal_database()), shared=True)
+
+
 # A further backend is a line here: (request, folder) -> Backend. Fixtures that it needs come from
 # `request.getfixturevalue`.
 BACKENDS: dict[str, Callable[[Any, Path], Backend]] = {
     "memory": memory,
     "sqlite": sqlite_file,
     "postgres": postgres,
+    "datasette": datasette,
     "sqlite-memory": sqlite_memory,
 }
 # The last one has the SQL of "sqlite", and is for tests that ask for it.
-EVERY = ["memory", "sqlite", "postgres"]
+EVERY = ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+WITH_DATASETTE = [*EVERY, "datasette"]
+"""For what is promised of every backend, that of datasette-cron included."""
 
 
 class World:

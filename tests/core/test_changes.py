@@ -260,10 +260,78 @@ def test_what_is_due_at_an_edit_runs_and_the_rest_is_recorded() -> None:
         assert (planned.skip, planned.next_slot) == ((), t(315))
 
 
-def test_a_paused_task_has_nothing_due() -> None:
-    old = stored(add(None, 0), enabled=False)
+PAUSED = {"enabled": False, "paused_at": t(5), "paused_by": "ana", "paused_note": "why"}
+
+
+def disabled(first: float, last: float, count: int, now: float) -> Skip:
+    note = "by ana: why"
+    return Skip("task", t(first), t(last), count, SkipReason.DISABLED, t(now), note=note)
+
+
+def test_what_passed_while_a_task_was_paused_is_recorded_at_the_edit() -> None:
+    old = stored(add(None, 0), **PAUSED)
     write = update(old, 310, schedule={"interval": 7})
-    assert (slots(write), write.skips) == ((t(315), t(315)), ())
+    assert slots(write) == (t(315), t(315))
+    assert write.skips == (disabled(60, 300, 5, 310),)
+    # And not again.
+    assert changes.enable(stored(write), t(312)).skips == ()
+    assert [s.count for s in changes.enable(stored(write), t(325)).skips] == [2]
+
+
+def test_what_passed_besides_a_slot_that_is_preserved_is_recorded_at_the_edit() -> None:
+    edited = stored(write := add(stored(add(None, 0), **PAUSED), 310, {"interval": 7}))
+    assert slots(write) == (t(60), t(60))
+    assert write.skips == (disabled(120, 300, 4, 310),)
+    assert changes.enable(edited, t(325)).skips == (replace(disabled(60, 322, 3, 325)),)
+
+
+def test_no_edit_before_anything_passed_records_anything() -> None:
+    old = stored(add(None, 0), **PAUSED)
+    for now in (30, 59):
+        assert update(old, now, schedule={"interval": 7}).skips == ()
+    assert update(old, 310, handler="other").skips == ()  # its slots stay: enabling records them
+
+
+@pytest.mark.parametrize("more", [{}, {"schedule": {"interval": 7}}, {"end_at": t(1e6)}])
+def test_the_last_of_max_runs_while_a_task_is_paused(more: dict[str, Any]) -> None:
+    """The task is over, and what passed before is still recorded, once."""
+    old = stored(add(None, 0), **PAUSED, runs_started=5)
+    write = update(old, 310, max_runs=5, **more)
+    assert (slots(write), write.skips) == ((None, None), (disabled(60, 300, 5, 310),))
+
+
+def test_bounds_that_change_while_a_task_is_paused() -> None:
+    old = stored(add(None, 0), **PAUSED)
+    write = update(old, 310, start_at=t(1000))
+    assert (slots(write), write.skips) == ((t(1020), t(1020)), (disabled(60, 300, 5, 310),))
+
+
+def test_a_broken_task_that_was_paused_records_the_slot_that_was_next() -> None:
+    old = stored(add(None, 0), **PAUSED, schedule_config="nonsense", broken="JSONDecodeError")
+    write = update(old, 310, schedule={"interval": 7})
+    assert write.skips == (disabled(60, 60, 1, 310),)
+
+
+def test_an_interval_counts_from_a_whole_second() -> None:
+    old = stored(add(None, 0.734))
+    assert (old.created_at, old.next_slot) == (t(0.734), t(60))
+    assert slots(add(None, 0.734, {"interval": 1})) == (t(1), t(1))
+    assert slots(add(None, 0.734, {"interval": 0.25})) == (t(0.75), t(0.75))
+    assert slots(add(None, 0.734, {"interval": 60, "anchor": t(0.5)}))[0] == t(60.5)
+    assert slots(update(old, 50.3, schedule={"interval": 90}))[0] == t(90)
+
+
+@pytest.mark.parametrize("now", [90.1, 120.3, 120.9])
+def test_an_interval_that_counted_from_a_part_of_a_second_moves_by_that_once(now: float) -> None:
+    anchored = {"interval": 60, "anchor": t(0.734)}
+    old = stored(add(None, 0.734, anchored), next_slot=t(120.734), next_run_at=t(120.734))
+    write = add(old, now)
+    assert slots(write)[0] == (t(120) if now < 120 else t(120.734))  # earlier, and none is left out
+    moved = stored(write)
+    if now >= 120:  # which runs, and the rest of the slots follow at whole seconds
+        assert policy.plan(decode(moved), [], t(121)).next_slot == t(180)
+    assert add(moved, now) is None
+    assert update(old, now, handler="other").record.next_slot == old.next_slot  # nothing moves
 
 
 def test_an_update_takes_effect_on_the_next_slot() -> None:

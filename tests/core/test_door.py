@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import pytest
 from core_kit import World, at, slots, story
 
-from cronkit_core import CronkitError, RunQuery, SkipQuery, SQLiteStorage
+from cronkit_core import (
+    CronkitError,
+    InvalidTask,
+    RunQuery,
+    Scheduler,
+    SkipQuery,
+    SQLiteStorage,
+)
 
 MINUTE = {"interval": 60}
 
@@ -83,3 +93,39 @@ async def test_a_name_that_nobody_can_have_removes_nobody(world: World) -> None:
 def test_bad_options_of_sqlite(options, message) -> None:
     with pytest.raises(ValueError, match=message):
         SQLiteStorage(**{"path": "jobs.db", **options})
+
+
+@pytest.mark.parametrize(
+    ("storage", "remedy"),
+    [
+        ("jobs.db", r"give SQLiteStorage\('jobs.db'\)"),
+        (Path("jobs.db"), r"give SQLiteStorage\('jobs.db'\)"),
+        ("postgresql://user:secret@host/db", r"give PostgresStorage\('postgresql://...'\)"),
+        (SQLiteStorage, r"an object such as SQLiteStorage\('jobs.db'\)"),
+        (7, "an object such as SQLiteStorage"),
+    ],
+)
+def test_what_is_no_storage(storage: Any, remedy: str) -> None:
+    with pytest.raises(InvalidTask, match=remedy) as caught:
+        Scheduler(storage)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("handler", [lambda: None, lambda a, b: None, lambda a, *, b: None])
+async def test_a_handler_that_cannot_take_a_run(handler: Any) -> None:
+    scheduler = Scheduler()
+    with pytest.raises(InvalidTask, match=r"is called with \(run\)"):
+        scheduler.register_handler("h", handler)
+    with pytest.raises(InvalidTask, match=r"is called with \(run\)"):
+        await scheduler.add_task("t", handler, 60)
+    assert await scheduler.tasks() == []
+
+
+def test_a_handler_of_which_nobody_can_tell_what_it_takes() -> None:
+    @functools.wraps(lambda run, database: None)
+    def injected(run: Any) -> None:
+        pass
+
+    for handler in (injected, print, functools.partial(lambda a, b: None, 1), lambda *a: None):
+        Scheduler().register_handler("h", handler)
+    Scheduler().register_handler("h", type)  # it has no signature

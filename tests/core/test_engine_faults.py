@@ -796,3 +796,48 @@ async def test_a_deadline_is_forgotten_with_its_run(light_world: World) -> None:
     await light_world.until(20)
     assert len(await scheduler.runs(limit=5_000)) == 2_000
     assert len(scheduler.engine.executions._deadlines) < 1_500
+
+
+async def test_what_is_raised_while_ends_are_told_stops_no_recorder(
+    light_world: World, monkeypatch, caplog
+) -> None:
+    scheduler = await light_world.scheduler()
+    engine = scheduler.engine
+    told = engine._announcer.ended
+
+    def ended(run, finish) -> None:
+        if run.id == 1:
+            raise RuntimeError("planted")
+        told(run, finish)
+
+    monkeypatch.setattr(engine._announcer, "ended", ended)
+    await scheduler.add_task("t", nothing, {"interval": 60})
+    await light_world.until(130)
+    assert [run.status for run in await scheduler.runs("t")] == ["success"] * 2
+    assert not engine.executions.all
+    assert "the ends of 1 runs are recorded, but not told" in caplog.text
+
+
+@pytest.mark.parametrize("helper", ["recorder", "executions"])
+async def test_a_helper_that_ends_is_started_anew(
+    light_world: World, monkeypatch, caplog, helper: str
+) -> None:
+    scheduler = light_world.idle_scheduler()
+    await scheduler.open()
+    scheduler.start()
+    part = getattr(scheduler.engine, helper)
+    method = "run" if helper == "recorder" else "watch"
+    work, calls = getattr(part, method), []
+
+    async def ends_once() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("planted")
+        await work()
+
+    monkeypatch.setattr(part, method, ends_once)
+    await scheduler.add_task("t", nothing, {"interval": 60})
+    await light_world.until(130)
+    assert [run.status for run in await scheduler.runs("t")] == ["success"] * 2
+    assert (len(calls), scheduler.failure) == (2, None)
+    assert "a part of the scheduler ended, starting it anew" in caplog.text

@@ -17,6 +17,7 @@ from cronkit_core import (
     RunNotFound,
     RunStarted,
     Scheduler,
+    SkipReason,
     TaskActive,
     TaskNotFound,
     TaskQuery,
@@ -53,7 +54,7 @@ async def test_add_by_another_process_is_seen_within_a_poll(world: World) -> Non
     await world.until(0.5)
     await other.add_task("t", "handler", {"interval": 2})
     await world.until(10)
-    assert notes.runs[0] == (2.5, 2.5, 1)
+    assert notes.runs[0] == (2, 2, 1)  # counted from the whole second of its creation
 
 
 async def test_add_many_all_or_none(world: World) -> None:
@@ -817,8 +818,11 @@ async def test_explain_of_a_disabled_task(world: World) -> None:
     scheduler = await world.scheduler()
     await scheduler.add_task("t", nothing, MINUTE)
     await world.until(61)
-    world.clock.advance(60)  # the slot at 120 is due, and is not claimed any more
+    await scheduler.stop()  # so that the slot at 120 is not claimed any more
+    world.clock.advance(60)
     await scheduler.disable_task("t", note="maintenance", by="ana")
+    scheduler.start()
+    await world.settle()
     await world.until(200)
 
     async def why(seconds: float) -> tuple[str, str]:
@@ -963,3 +967,69 @@ async def test_a_day_in_the_life_of_a_scheduler_in_sqlites_memory(world: World) 
         (120, 1, "success", None),
     ]
     assert [status for _, _, status, _ in await story(scheduler, "bad")][:4] == ["error"] * 4
+
+
+# --- what people ask
+
+
+async def test_explain_of_a_time_that_people_write(world: World) -> None:
+    """The slots have parts of a second, and the instants that are asked for have none."""
+    scheduler = await world.scheduler()
+    anchored = {"interval": 600, "anchor": at(37.25)}
+    await scheduler.add_task("t", nothing, anchored)
+    await world.until(700)
+    said = "the slot at 2027-01-01 00:10:37.250000 UTC: it ran, run 2, and ended well"
+    for asked in (637, 600):
+        found = await scheduler.explain("t", at(asked))
+        assert (found.fate, found.instant, found.text) == (Fate.RAN, at(637.25), said)
+    for asked in (637.1, 636, 638, 660):
+        assert (await scheduler.explain("t", at(asked))).fate is Fate.NO_SLOT
+    await scheduler.add_task("often", nothing, {"interval": 0.4, "anchor": at(0.1)})
+    assert (await scheduler.explain("often", at(720))).instant == at(720)  # several in that second
+
+
+async def test_explain_tells_of_runs_by_hand(world: World) -> None:
+    scheduler = await world.scheduler()
+    await scheduler.add_task("t", nothing, {"interval": 600})
+    await world.until(630)
+    for _ in range(5):
+        await scheduler.trigger_task("t", force=True)
+    await world.settle()
+    found = await scheduler.explain("t", at(600))
+    assert found.text.startswith("it ran, run 1, and ended well; it was run by hand at")
+    assert "at 2027-01-01 00:10:30 UTC, run 2; " in found.text
+    assert found.text.endswith("; 2 more times")
+    assert ([run.id for run in found.runs], len(found.by_hand)) == ([1], 5)
+    found = await scheduler.explain("t", at(640))
+    assert (found.fate, "run by hand" in found.text) == (Fate.NO_SLOT, True)
+    assert (await scheduler.explain("t", at(700))).by_hand == ()
+
+
+async def test_slots_that_passed_while_a_task_was_disabled_are_known_after_an_edit(
+    world: World,
+) -> None:
+    scheduler = await world.scheduler()
+    await scheduler.add_task("t", nothing, MINUTE)
+    await scheduler.disable_task("t", note="maintenance", by="ana")
+    await world.until(90)
+    await scheduler.update_task("t", schedule={"interval": 3600})
+    await scheduler.enable_task("t")
+    found = await scheduler.explain("t", at(60))
+    assert found.fate is Fate.SKIPPED
+    assert found.text.startswith("the task was disabled (by ana: maintenance): 1 slot, ")
+    assert [(s.count, s.reason) for s in await scheduler.skips("t")] == [(1, SkipReason.DISABLED)]
+    assert await scheduler.skips("t", since=at(61)) == []
+    assert await scheduler.skips("other") == []
+
+
+async def test_a_queued_run_is_not_late(world: World) -> None:
+    scheduler = await world.scheduler()
+    gate = Gate()
+    await scheduler.add_task("t", gate, MINUTE, overlap="queue")
+    await world.until(170)
+    assert (await scheduler.status()).executing == 1
+    gate.open.set()
+    await world.settle()
+    assert (await scheduler.status()).executing == 0
+    assert [run.status for run in await scheduler.runs("t")] == ["success"] * 2
+    assert list(scheduler.engine.lateness) == [0]

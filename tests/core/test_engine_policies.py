@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from core_kit import (
+    BACKENDS,
     START,
+    WITH_DATASETTE,
+    Backend,
     Gate,
     IgnoresCancel,
     Notes,
@@ -21,6 +26,11 @@ from cronkit_core import Fail, InvalidTask, Retry, TaskActive
 
 MINUTE = {"interval": 60}
 OK = "success"
+
+
+@pytest.fixture(params=WITH_DATASETTE)
+def backend(request: Any, tmp_path: Path) -> Backend:
+    return BACKENDS[request.param](request, tmp_path)
 
 
 # --- overlap ---------------------------------------------------------------------------------
@@ -731,3 +741,18 @@ def test_bad_options_of_a_scheduler(options, message) -> None:
 
     with pytest.raises(InvalidTask, match=message):
         Scheduler(**options)
+
+
+async def test_a_handler_may_leave_the_delay_of_a_retry_to_the_backoff(world: World) -> None:
+    scheduler = await world.scheduler()
+
+    async def busy(run):
+        if run.attempt == 1:
+            raise Retry
+
+    retry = {"max_retries": 1, "backoff": "constant", "base": 7, "jitter": 0, "on": ["OSError"]}
+    await scheduler.add_task("t", busy, {"interval": 60}, retry=retry)
+    await world.until(66)
+    assert [run.status for run in await scheduler.runs("t")] == ["pending", "error"]
+    await world.until(68)
+    assert [run.status for run in await scheduler.runs("t")] == ["success", "error"]

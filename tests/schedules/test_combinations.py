@@ -258,7 +258,7 @@ def test_a_long_exclusion_is_jumped_over(
     spec: Any, zone: str | None, after: str, expected: str, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(exclude, "_PATIENCE", 16)
-    with steps_at_most(400_000):
+    with steps_at_most(110_000):
         schedule = parse_schedule(spec, zone)
         slot = schedule.next_after(utc(after))
     assert slot == utc(expected)
@@ -266,7 +266,7 @@ def test_a_long_exclusion_is_jumped_over(
     assert list(schedule.between(utc(after), slot)) == [slot]
     before = schedule.previous_before(slot)
     assert before is None or before <= utc(after)
-    with steps_at_most(20_000):  # what was found out is kept, for each of 100 fractions of a second
+    with steps_at_most(10_000):  # what was found out is kept, for each of 100 fractions of a second
         assert schedule.next_after(utc(after)) == slot
 
 
@@ -298,6 +298,16 @@ PROOFS = [
     ({"schedule": 510, "except": ["0,30 * * * * *"]}, "1893-03-31T23:00:30"),
     ({"schedule": 7_002, "except": ["*/2 * * * * *"]}, None),
     (
+        {
+            "schedule": "DTSTART:20200101T000000\nRRULE:FREQ=HOURLY;INTERVAL=5",
+            "except": ["300s"],
+        },
+        None,
+    ),
+    ({"schedule": "FREQ=DAILY;INTERVAL=97;BYHOUR=9", "except": ["0 * * * *"]}, None),
+    ({"schedule": "FREQ=MONTHLY;INTERVAL=7;BYHOUR=9", "except": ["0 * * * *"]}, None),
+    ({"schedule": "FREQ=YEARLY;INTERVAL=3;BYHOUR=9", "except": ["0 * * * *"]}, None),
+    (
         {"schedule": 510, "except": [
             {"schedule": 15_540, "except": [{"from": "1991-02-04", "to": "2013-06-30"}]},
             {"schedule": 30, "except": [{"from": "2000-01-04", "to": "2000-06-04"}]},
@@ -314,11 +324,11 @@ def test_that_nothing_is_left_is_proven_in_few_steps(
     """In Berlin, whose clocks were 53 minutes and 28 seconds ahead of UTC until April 1893."""
     monkeypatch.setattr(exclude, "_PATIENCE", 16)
     schedule = parse_schedule(spec, "Europe/Berlin")
-    with steps_at_most(1_200_000):
+    with steps_at_most(330_000):
         assert schedule.next_after(NOW) is None
-    with steps_at_most(1_200_000):
+    with steps_at_most(430_000):
         assert schedule.previous_before(NOW) == (None if last is None else utc(last))
-    with steps_at_most(400_000):
+    with steps_at_most(6_000):
         assert schedule.next_after(NOW) is None
 
 

@@ -486,3 +486,11 @@ def test_equality_and_naive_datetimes() -> None:
             schedule.next_after(datetime(2027, 1, 1))
         with pytest.raises(NaiveDatetime):
             schedule.previous_before(datetime(2027, 1, 1))
+
+
+@pytest.mark.parametrize("sign", ["/", "..", " - ", " to "])
+def test_a_range_as_text_is_told_how_a_range_is_written(sign: str) -> None:
+    with pytest.raises(InvalidSchedule) as raised:
+        parse_schedule({"schedule": "@daily", "except": [f"2027-12-24{sign}2027-12-26"]})
+    assert "looks like a range" in str(raised.value)
+    assert "{'from': '2027-12-24', 'to': '2027-12-26'}" in str(raised.value)

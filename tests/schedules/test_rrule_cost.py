@@ -172,7 +172,7 @@ ENDS = [
 def test_a_count_of_any_size_is_worked_out_once(rule: str, last: str) -> None:
     schedule = parse(rule)
 
-    assert lines_of(lambda: schedule.next_after(NOW)) < 400_000
+    assert lines_of(lambda: schedule.next_after(NOW)) < 30_000
     found = schedule.previous_before(LAST)
     assert found is not None
     assert found.isoformat() == last
@@ -210,10 +210,8 @@ EMPTY = [
 def test_a_rule_that_is_wholly_excluded_ends_with_a_proof(rule: str, exrule: str) -> None:
     schedule = less(rule, exrule)
 
-    # Every seventh minute makes all years different, until they repeat.
-    limit = 400_000 if rule == "FREQ=MINUTELY;INTERVAL=7" else 300_000
-    assert lines_of(lambda: schedule.next_after(NOW)) < limit
-    assert lines_of(lambda: schedule.next_after(NOW)) < 60_000  # the proof is kept
+    assert lines_of(lambda: schedule.next_after(NOW)) < 300_000
+    assert lines_of(lambda: schedule.next_after(NOW)) < 20_000  # the proof is kept
     assert schedule.next_after(NOW) is None
     assert schedule.previous_before(NOW) is None
     assert schedule.upcoming(NOW, 20) == []
@@ -222,16 +220,16 @@ def test_a_rule_that_is_wholly_excluded_ends_with_a_proof(rule: str, exrule: str
 
 FAR = [
     # the end of COUNT lies centuries on, at intervals that no cycle of the calendar divides
-    ("FREQ=DAILY;INTERVAL=97;COUNT=20000", 15_000),
-    ("FREQ=WEEKLY;INTERVAL=13;COUNT=20000", 15_000),
-    ("FREQ=WEEKLY;INTERVAL=11;BYDAY=MO,WE;BYMONTH=1,2,3;COUNT=4000", 15_000),
-    ("FREQ=MONTHLY;INTERVAL=7;COUNT=5000", 150_000),
-    ("FREQ=MONTHLY;INTERVAL=7;BYDAY=MO,TU;BYHOUR=8,9;BYSETPOS=1,-1;COUNT=5000", 75_000),
-    ("FREQ=YEARLY;INTERVAL=3;BYWEEKNO=1,53;BYDAY=MO,SU;COUNT=5000", 300_000),
-    ("FREQ=MINUTELY;INTERVAL=97;COUNT=2000000", 30_000),
-    ("FREQ=MINUTELY;INTERVAL=97;BYMONTH=1,3,5;COUNT=500000", 120_000),
-    ("FREQ=MINUTELY;INTERVAL=37;BYHOUR=2;COUNT=100000", 75_000),
-    ("FREQ=SECONDLY;INTERVAL=37;BYMONTHDAY=13;COUNT=10000000", 90_000),
+    ("FREQ=DAILY;INTERVAL=97;COUNT=20000", 12_000),
+    ("FREQ=WEEKLY;INTERVAL=13;COUNT=20000", 12_000),
+    ("FREQ=WEEKLY;INTERVAL=11;BYDAY=MO,WE;BYMONTH=1,2,3;COUNT=4000", 12_000),
+    ("FREQ=MONTHLY;INTERVAL=7;COUNT=5000", 12_000),
+    ("FREQ=MONTHLY;INTERVAL=7;BYDAY=MO,TU;BYHOUR=8,9;BYSETPOS=1,-1;COUNT=5000", 12_000),
+    ("FREQ=YEARLY;INTERVAL=3;BYWEEKNO=1,53;BYDAY=MO,SU;COUNT=5000", 12_000),
+    ("FREQ=MINUTELY;INTERVAL=97;COUNT=2000000", 12_000),
+    ("FREQ=MINUTELY;INTERVAL=97;BYMONTH=1,3,5;COUNT=500000", 12_000),
+    ("FREQ=MINUTELY;INTERVAL=37;BYHOUR=2;COUNT=100000", 12_000),
+    ("FREQ=SECONDLY;INTERVAL=37;BYMONTHDAY=13;COUNT=10000000", 12_000),
 ]
 
 

@@ -20,6 +20,8 @@ from cronkit_core.tasks import TaskRecord
 MICRO = timedelta(microseconds=1)
 BEGINS = (Status.PENDING, Status.RUNNING)
 OF_THE_SCHEDULE = (Trigger.SCHEDULE, Trigger.CATCH_UP)
+WHEN_EDITED = {True: (SkipReason.EDITED, SkipReason.ENDED), False: (SkipReason.DISABLED,)}
+"""Why an edit keeps slots of an enabled or of a disabled task from running."""
 
 
 class Slots:
@@ -229,12 +231,12 @@ class Slots:
         old, new = decode(before), decode(after)
         first, then = before.next_slot, after.next_slot
         promised = []
-        if before.enabled and first is not None and first <= at:
+        if first is not None and first <= at:
             promised = [first, *slots(old, first, at)]
         fates = _Fates(promised)
         for skip in skips:
             fates.cover(skip)
-            if skip.reason not in (SkipReason.EDITED, SkipReason.ENDED):
+            if skip.reason not in WHEN_EDITED[before.enabled]:
                 raise Violation("editing", f"{skip}")
         self.fated[after.name].update(dict.fromkeys(fates.given))
         ahead = [] if then is None else [then, *slots(new, then, at)]

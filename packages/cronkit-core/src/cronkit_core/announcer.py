@@ -16,7 +16,7 @@ from .events import (
     SlotsSkipped,
     TaskDisabled,
 )
-from .runs import Finish, Reason, Run, Skip, SkipReason, Status, Trigger
+from .runs import Finish, Reason, Run, Skip, SkipReason, Status, Trigger, counted_slots
 from .storage.base import Claim
 from .tasks import TaskRecord
 from .telemetry import Telemetry
@@ -31,11 +31,11 @@ class Announcer:
         self._events = events
         self._telemetry = telemetry
 
-    def started(self, run: Run) -> None:
-        """`run` is about to be executed."""
+    def started(self, run: Run, late: float | None) -> None:
+        """`run` is about to be executed, `late` by so many seconds; None: it had to wait."""
         if self._events.wants(RunStarted):
             self._events.emit(RunStarted(run.task_name, run))
-        if (late := lateness(run)) is not None:
+        if late is not None:
             self._measure(lambda telemetry: telemetry.started(run.task_name, late))
 
     def ended(self, run: Run, finish: Finish) -> None:
@@ -90,8 +90,8 @@ class Announcer:
 
     def _skipped(self, skip: Skip) -> None:
         logger.info(
-            "%d slots of %r did not run (%s): %s to %s",
-            skip.count,
+            "%s of %r did not run (%s): %s to %s",
+            counted_slots(skip.count),
             skip.task_name,
             skip.reason,
             skip.first_slot,

@@ -39,7 +39,7 @@ class Definition:
     spec: object
     """The schedule as it was given."""
     schedule: Schedule
-    """What it means for a task made at `created_at`: an interval counts from there."""
+    """What it means for a task made at `created_at`: an interval counts from that second."""
     created_at: datetime
     timezone: str | None
     config: str
@@ -111,42 +111,10 @@ def save(
     schedule = wish.schedule
     if created_at != wish.created_at:
         schedule = _parse(wish.name, wish.spec, wish.timezone, created_at)
-    timezone = schedule.timezone if wish.timezone is None else wish.timezone
-    record = TaskRecord(
-        name=wish.name,
-        handler=wish.handler,
-        config=wish.config,
-        schedule_type=schedule.kind,
-        schedule_config=dump_schedule(schedule, timezone),
-        timezone=timezone,
-        overlap_policy=wish.policies.overlap.value,
-        retry_max=wish.policies.retry.max_retries,
-        retry_backoff=wish.policies.retry.backoff,
-        policies=dump_policies(wish.policies),
-        task_group=wish.policies.group,
-        priority=wish.policies.priority,
-        enabled=True if old is None else old.enabled,
-        next_slot=None,
-        next_run_at=None,
-        schedule_since=now,
-        created_at=created_at,
-        updated_at=now,
-    )
+    record = _record(wish, schedule, created_at, now)
     if old is None:
         return TaskWrite(_aim(record, schedule, wish.policies, now))
-    record = replace(
-        record,
-        id=old.id,
-        revision=old.revision,
-        failures=old.failures,
-        runs_started=old.runs_started,
-        paused_at=old.paused_at,
-        paused_by=old.paused_by,
-        paused_note=old.paused_note,
-        last_run_at=old.last_run_at,
-        last_status=old.last_status,
-        last_success_at=old.last_success_at,
-    )
+    record = _with_past(record, old)
     task = _task(record, schedule, wish.policies)
     due = old.enabled and old.next_run_at is not None and old.next_run_at <= now
     skips: tuple[Skip, ...] = ()
@@ -159,13 +127,70 @@ def save(
         record = _aim(record, schedule, wish.policies, now)
         record, skips = _kept(old, record, task, now, keep_earlier=keep_earlier)
     if not due and _over(record, wish.policies):
-        if record.next_slot is not None and record.next_slot <= now and old.enabled:
-            # Its jitter is not over yet.
-            skips = (Skip(old.name, record.next_slot, record.next_slot, 1, SkipReason.ENDED, now),)
-        record = replace(record, next_slot=None, next_run_at=None)
+        record, ended = _ended(old, record, now)
+        skips += ended
     if replace(record, updated_at=old.updated_at) == old:
         return None
     return TaskWrite(record, skips)
+
+
+def _record(
+    wish: Definition, schedule: Schedule, created_at: datetime, now: datetime
+) -> TaskRecord:
+    """The record of a task as `wish` says, without a slot and without a past."""
+    timezone = schedule.timezone if wish.timezone is None else wish.timezone
+    return TaskRecord(
+        name=wish.name,
+        handler=wish.handler,
+        config=wish.config,
+        schedule_type=schedule.kind,
+        schedule_config=dump_schedule(schedule, timezone),
+        timezone=timezone,
+        overlap_policy=wish.policies.overlap.value,
+        retry_max=wish.policies.retry.max_retries,
+        retry_backoff=wish.policies.retry.backoff,
+        policies=dump_policies(wish.policies),
+        task_group=wish.policies.group,
+        priority=wish.policies.priority,
+        enabled=True,
+        next_slot=None,
+        next_run_at=None,
+        schedule_since=now,
+        created_at=created_at,
+        updated_at=now,
+    )
+
+
+def _with_past(record: TaskRecord, old: TaskRecord) -> TaskRecord:
+    """`record` with what happened to the task so far."""
+    return replace(
+        record,
+        id=old.id,
+        revision=old.revision,
+        enabled=old.enabled,
+        failures=old.failures,
+        runs_started=old.runs_started,
+        paused_at=old.paused_at,
+        paused_by=old.paused_by,
+        paused_note=old.paused_note,
+        last_run_at=old.last_run_at,
+        last_status=old.last_status,
+        last_success_at=old.last_success_at,
+    )
+
+
+def _ended(
+    old: TaskRecord, record: TaskRecord, now: datetime
+) -> tuple[TaskRecord, tuple[Skip, ...]]:
+    """`record`, whose schedule is over, without a next slot, and its slots that came already."""
+    slot = record.next_slot
+    skips: tuple[Skip, ...] = ()
+    if slot is not None and slot <= now:
+        # Its jitter is not over yet, or it came while the task was disabled.
+        skips = (Skip(old.name, slot, slot, 1, SkipReason.ENDED, now),)
+        if not old.enabled:
+            skips = _passed(record, now)
+    return replace(record, next_slot=None, next_run_at=None), skips
 
 
 def _same_slot(old: TaskRecord, record: TaskRecord, task: Task, now: datetime) -> TaskRecord:
@@ -188,17 +213,16 @@ def _kept(
     if slot is None or run_at is None:
         return record, ()
     if run_at <= now and old.enabled:
-        return replace(record, next_slot=slot, next_run_at=run_at), _edited(old, now)
+        return replace(record, next_slot=slot, next_run_at=run_at), _passed_besides(old, now)
     if keep_earlier and within(task, slot):
         if record.next_slot is None or record.next_run_at is None or slot <= record.next_slot:
             if record.next_run_at is None or run_at < record.next_run_at:
-                return replace(record, next_slot=slot, next_run_at=run_at), ()
+                kept = replace(record, next_slot=slot, next_run_at=run_at)
+                return kept, _passed_besides(old, now)
         elif run_at < record.next_run_at:
             # With jitter, the slots' order is not that of their times. Neither may be lost.
             return replace(record, next_run_at=run_at), ()
-    if slot <= now and old.enabled:
-        return record, (Skip(old.name, slot, slot, 1, SkipReason.EDITED, now),)
-    return record, ()
+    return record, _passed(old, now)
 
 
 def enable(old: TaskRecord, now: datetime) -> TaskWrite | None:
@@ -219,12 +243,7 @@ def enable(old: TaskRecord, now: datetime) -> TaskWrite | None:
     )
     if old.next_slot is None or old.next_run_at is None or old.next_run_at > now:
         return TaskWrite(record)
-    rest = _rest(task, old.next_slot, now)
-    last = old.next_slot if rest is None else rest[1]
-    count = 1 + count_after(task, old.next_slot, last)
-    note = paused_because(old)
-    skip = Skip(old.name, old.next_slot, last, count, SkipReason.DISABLED, now, note=note)
-    return TaskWrite(_aim(record, task.schedule, task.policies, now), (skip,))
+    return TaskWrite(_aim(record, task.schedule, task.policies, now), _passed(old, now))
 
 
 def paused_because(record: TaskRecord) -> str | None:
@@ -279,7 +298,14 @@ def move(old: TaskRecord, now: datetime, next_run_at: datetime) -> TaskWrite:
     return TaskWrite(replace(old, next_slot=next_run_at, next_run_at=next_run_at, updated_at=now))
 
 
-def _parse(name: str, spec: object, timezone: str | None, anchor: datetime) -> Schedule:
+def anchor_of(created_at: datetime) -> datetime:
+    """Where an interval of a task made at `created_at` counts from, if it does not say: the whole
+    second, so that its slots are times that people can write."""
+    return created_at.replace(microsecond=0)
+
+
+def _parse(name: str, spec: object, timezone: str | None, created_at: datetime) -> Schedule:
+    anchor = anchor_of(created_at)
     schedule = parse_schedule(spec, timezone, anchor=anchor, seed=name)
     if schedule.next_after(FIRST_INSTANT) is None:
         from .schedules.linting import lint  # needed where something is wrong
@@ -333,16 +359,34 @@ def _policies(record: TaskRecord) -> Policies:
         return DEFAULTS
 
 
-def _edited(old: TaskRecord, now: datetime) -> tuple[Skip, ...]:
-    """The slots of the old schedule that are due besides its first, which runs."""
+def _passed(old: TaskRecord, now: datetime) -> tuple[Skip, ...]:
+    """The slots of `old` from its next one to `now`, which do not run any more."""
+    first = old.next_slot
+    if first is None or first > now:
+        return ()
+    task = decode_leniently(old)
+    rest = None if task.schedule is None else _rest(task, first, now)
+    last = first if rest is None else rest[1]
+    return (_unrun(old, first, last, 1 + count_after(task, first, last), now),)
+
+
+def _passed_besides(old: TaskRecord, now: datetime) -> tuple[Skip, ...]:
+    """The slots of `old` after its next one, which is kept, to `now`."""
     task = decode_leniently(old)
     if task.schedule is None or old.next_slot is None:
         return ()
     rest = _rest(task, old.next_slot, now)
     if rest is None:
         return ()
-    count = count_after(task, old.next_slot, rest[1])
-    return (Skip(old.name, *rest, count, SkipReason.EDITED, now),)
+    return (_unrun(old, *rest, count_after(task, old.next_slot, rest[1]), now),)
+
+
+def _unrun(old: TaskRecord, first: datetime, last: datetime, count: int, now: datetime) -> Skip:
+    """Slots that an edit kept from running; where the task was disabled, it was that."""
+    if old.enabled:
+        return Skip(old.name, first, last, count, SkipReason.EDITED, now)
+    note = paused_because(old)
+    return Skip(old.name, first, last, count, SkipReason.DISABLED, now, note=note)
 
 
 def _cut_off(old: TaskRecord, task: Task, now: datetime) -> tuple[Skip, ...]:

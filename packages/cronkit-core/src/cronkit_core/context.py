@@ -27,15 +27,18 @@ class Retry(Exception):
     """Raised by a handler: this attempt failed, try again after so many seconds.
 
     It counts as a retry like any other; when the policy allows none, the slot has failed. `after`
-    is seconds or a timedelta.
+    is seconds or a timedelta; None: as long as the policy's backoff says.
     """
 
     def __init__(
-        self, message: str = "the handler asked for a retry", *, after: float | timedelta
+        self,
+        message: str = "the handler asked for a retry",
+        *,
+        after: float | timedelta | None = None,
     ) -> None:
         super().__init__(message)
         seconds = after.total_seconds() if isinstance(after, timedelta) else after
-        if not 0 <= seconds < math.inf:
+        if seconds is not None and not 0 <= seconds < math.inf:
             raise ValueError(f"bad after {after!r}: seconds, 0 or more")
         self.after = seconds
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -62,9 +62,11 @@ class Settings:
     """How often some tasks' history is pruned."""
 
 
+# Seconds.
 REPORT_EVERY = 1.0
 LONGEST_BACKOFF = 5.0
 PRUNE_ON_AFTER = 1.0
+RESTART_AFTER = 0.1
 STOP_GRACE = 2.0
 
 
@@ -98,7 +100,8 @@ class Engine:
         """Held while runs are claimed, or their ends recorded."""
         self.recorder = Recorder(storage, clock, settings.batch, self._recorded, self.turn)
         self.lateness: deque[float] = deque(maxlen=1_000)
-        """Seconds between when a slot should have started and when it did; the last 1,000."""
+        """Seconds between when a slot should have started and when it did; the last 1,000 that had
+        nothing to wait for, such as another run."""
         self.last_tick: datetime | None = None
         self.running = False
         """Whether `run` has begun."""
@@ -116,19 +119,24 @@ class Engine:
         self._done = False
         self._full_groups: set[str] = set()
         """Groups that had no room for another run when last looked at."""
+        self._due_by = math.inf
+        """When something is due, as the storage said last, by the monotonic clock."""
         self._look_again_at = 0.0
         """When what is full is looked at again."""
         self._in_doubt = False
         """Whether a claim failed: it may have been committed all the same."""
-        self._in_vain = False
+        self._nothing_done = False
         """Whether the last claim found nothing that it could do."""
         self._renew_at = 0.0
         self._renew_when = datetime.min.replace(tzinfo=UTC)
         """When to renew leases by the wall clock, which may jump; `_renew_at`: by the monotonic."""
+        self._restarting = 0
+        """How many of its helpers wait to be started anew."""
         self._report_at = 0.0
         self._prune_at = 0.0
         self._paused: dict[int, datetime | None] = {}
-        """When the failures of a task disabled it, for those of which that was told."""
+        """When the failures of a task disabled it, for those of which that was told and other runs
+        are under way here."""
 
     # --- the loop
 
@@ -137,8 +145,8 @@ class Engine:
         self.running = True
         self.storage.subscribe(self.wake)
         helpers = [
-            asyncio.create_task(self.recorder.run(), name="cronkit-recorder"),
-            asyncio.create_task(self.executions.watch(), name="cronkit-watch"),
+            asyncio.create_task(self._keep(work), name=f"cronkit-{name}")
+            for name, work in (("recorder", self.recorder.run), ("watch", self.executions.watch))
         ]
         failures = 0
         try:
@@ -168,6 +176,19 @@ class Engine:
             finally:  # a stop that lost its patience may cancel even this
                 self.finished.set()
 
+    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Have `work` go on, whatever ends it."""
+        while True:
+            try:
+                await work()
+            except (Exception, asyncio.CancelledError) as error:
+                if ends_this_task(error):
+                    raise
+                logger.exception("a part of the scheduler ended, starting it anew")
+            self._restarting += 1
+            await self.clock.sleep(RESTART_AFTER)
+            self._restarting -= 1
+
     def wake(self) -> None:
         """Look again now."""
         self._wake.set()
@@ -180,8 +201,7 @@ class Engine:
         return (
             self._resting.is_set()
             and not self._wake.is_set()
-            and self.recorder.idle
-            and self.executions.idle
+            and (self._restarting > 0 or (self.recorder.idle and self.executions.idle))
             and self.threads.busy == self.threads.stuck
         )
 
@@ -192,13 +212,13 @@ class Engine:
         if now >= self._look_again_at:
             # Runs of other processes end without a word to this one.
             self._full_groups.clear()
-        wake = await self.storage.wake(self.clock.now(), self.owner, sorted(self._full_groups))
-        self.last_tick = wake.now
-        await self._cancel_asked(wake.cancels)
-        seconds = self.settings.poll
-        if wake.at is not None and not self._stopping:
-            left = (wake.at - wake.now).total_seconds()
-            seconds = min(seconds, left if left > 0 else await self._claim_all())
+        if now >= self._due_by and not self._stopping:
+            # It was asked before the wait, and need not be asked again before what is due starts.
+            self._due_by = math.inf
+            self.last_tick = self.clock.now()
+            seconds = await self._claim_all()
+        else:
+            seconds = await self._look()
         if now >= self._prune_at and not self._stopping:
             self._prune_at = now + self.settings.prune_every
             if await self._pruner.prune_some():
@@ -206,6 +226,22 @@ class Engine:
         if self._telemetry is not None and self._telemetry.wants_counts:
             self._telemetry.counted(await self.storage.counts())
         return max(min(seconds, self._timers() - self.clock.monotonic()), 0.0)
+
+    async def _look(self) -> float:
+        """Ask the storage when there is something to do, and do it when that is now; answers as
+        `tick` does."""
+        wake = await self.storage.wake(self.clock.now(), self.owner, sorted(self._full_groups))
+        self.last_tick = wake.now
+        await self._cancel_asked(wake.cancels)
+        self._due_by = math.inf
+        if wake.at is None or self._stopping:
+            return self.settings.poll
+        left = (wake.at - wake.now).total_seconds()
+        if left <= 0:
+            return min(self.settings.poll, await self._claim_all())
+        self._nothing_done = False
+        self._due_by = self.clock.monotonic() + left
+        return min(self.settings.poll, left)
 
     def _timers(self) -> float:
         """When this process itself has something to do next, by the monotonic clock."""
@@ -246,8 +282,9 @@ class Engine:
                     limit=min(self.settings.batch, room) if room > 0 else self.settings.batch,
                     full_groups=sorted(self._full_groups),
                 )
+            waited = {owed.run.id for owed in planner.claim.resumes}
             for run, task_id in claimed.runs:
-                self._start(run, planner.tasks[task_id], task_id)
+                self._start(run, planner.tasks[task_id], task_id, waited=run.id in waited)
             self._in_doubt = False
             self._announcer.claimed(planner.claim)
             await self._tell_paused(planner.claim.finishes, planner.enabled)
@@ -259,21 +296,23 @@ class Engine:
             elif not planner.progress:
                 # Another process was faster: then it is to be asked anew what comes next. Or what
                 # is due cannot be had yet, and asking again at once would go on and on.
-                self._in_vain = not self._in_vain
-                return 0.0 if self._in_vain else self.settings.poll
-            self._in_vain = False
+                self._nothing_done = not self._nothing_done
+                return 0.0 if self._nothing_done else self.settings.poll
+            self._nothing_done = False
             if not claimed.more:
                 break
         return 0.0
 
-    def _start(self, run: Run, task: Task, task_id: int) -> None:
+    def _start(self, run: Run, task: Task, task_id: int, *, waited: bool = False) -> None:
         if not self.executions.all:
             # The leases are new; with others under way, theirs run out first.
             self._renew_at = self.clock.monotonic() + self.settings.lease / 3
             self._renew_when = self.clock.now() + self._lease / 3
-        if (late := lateness(run)) is not None:
+        # A run that was pending, such as a queued one, had something to wait for.
+        late = None if waited else lateness(run)
+        if late is not None:
             self.lateness.append(late)
-        self._announcer.started(run)
+        self._announcer.started(run, late)
         self.executions.start(run, task, task_id)
 
     # --- ends
@@ -286,18 +325,23 @@ class Engine:
         known = self.executions.all
         # One that is not known could not be adopted.
         ended = [(known[f.run_id], f) for f in finishes if f.run_id in known]
-        for execution, finish in ended:
-            if finish.run_id in refused:
-                self._announcer.refused(execution.run)
-            else:
-                self._announcer.ended(execution.run, finish)
-        enabled = {execution.task_id for execution, _ in ended if execution.task.enabled}
-        await self._tell_paused([f for f in finishes if f.run_id not in refused], enabled)
-        for execution, _ in ended:
-            self.executions.forget(execution.run.id)
-            if execution.run.task_group is not None:
-                self._full_groups.discard(execution.run.task_group)
-        self._wake.set()
+        try:
+            for execution, finish in ended:
+                if finish.run_id in refused:
+                    self._announcer.refused(execution.run)
+                else:
+                    self._announcer.ended(execution.run, finish)
+            enabled = {execution.task_id for execution, _ in ended if execution.task.enabled}
+            await self._tell_paused([f for f in finishes if f.run_id not in refused], enabled)
+        finally:  # whatever is raised while it is told, the runs are over
+            for execution, _ in ended:
+                self.executions.forget(execution.run.id)
+                if execution.run.task_group is not None:
+                    self._full_groups.discard(execution.run.task_group)
+            if self._paused:
+                active = {execution.task_id for execution in self.executions.all.values()}
+                self._paused = {i: at for i, at in self._paused.items() if i in active}
+            self._wake.set()
 
     async def _tell_paused(self, finishes: Iterable[Finish], enabled: Container[int]) -> None:
         """Announce the tasks that these ends have disabled; `enabled` are those that were not so

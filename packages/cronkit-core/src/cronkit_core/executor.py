@@ -82,14 +82,16 @@ def failure(error: BaseException) -> Outcome:
     except Exception as unprintable:  # noqa: BLE001  # an exception of somebody's own making
         message = f"(its message cannot be made: {type(unprintable).__name__})"
     leaves = tuple(_leaves(error))
-    asked = [leaf.after for leaf in leaves if isinstance(leaf, Retry)]
+    retries = [leaf for leaf in leaves if isinstance(leaf, Retry)]
+    asked = [leaf.after for leaf in retries if leaf.after is not None]
     kinds = [kind for leaf in (error, *leaves) for kind in type(leaf).__mro__]
     names = [name for kind in kinds for name in (kind.__name__, _whole_name(kind))]
     return Outcome(
         reason=Reason.EXCEPTION,
         message=_bounded(message or type(error).__name__, MAX_MESSAGE),
         error_type=_bounded(type(error).__qualname__, MAX_TYPE),
-        error_types=tuple(dict.fromkeys(names)),
+        # What asks for a retry is worth one, whatever exceptions the policy names.
+        error_types=() if retries else tuple(dict.fromkeys(names)),
         traceback=_bounded_end("".join(traceback.format_exception(error)), MAX_TRACEBACK),
         retry_after=max(asked, default=None),
         final=any(isinstance(leaf, Fail) for leaf in leaves),

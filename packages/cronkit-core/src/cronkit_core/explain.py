@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 
 from .policy import MICROSECOND
-from .runs import Run, Skip, SkipReason, Status
+from .runs import Run, Skip, SkipReason, Status, counted_slots
 from .tasks import Task, latest
 
 
@@ -34,12 +36,83 @@ class Explanation:
 
     task_name: str
     instant: datetime
+    """What was asked for (UTC), or the slot that it named but for a part of a second or minute."""
     fate: Fate
     text: str
     """The answer in a sentence."""
     runs: tuple[Run, ...] = ()
     """The attempts at the slot, first to last."""
     skip: Skip | None = None
+    by_hand: tuple[Run, ...] = ()
+    """The runs that somebody triggered within a minute of `instant`, first to last."""
+
+
+NEAR = timedelta(minutes=1)
+"""How far from an instant a run by hand may be and still be told of."""
+BY_HAND_TOLD = 3
+"""How many of them are told of one by one."""
+
+
+def slot_meant(
+    task: Task, instant: datetime, runs: Sequence[Run], skips: Sequence[Skip]
+) -> datetime:
+    """The slot that people mean who write `instant` in whole seconds or minutes: the only one in
+    that second, else in that minute; `instant` itself where it is a slot, or names none or several.
+
+    `runs` and `skips` are records around `instant`, of whatever schedule the task had then.
+    """
+    spans = [timedelta(seconds=1)] * (instant.microsecond == 0)
+    spans += [timedelta(minutes=1)] * (instant.microsecond == 0 and instant.second == 0)
+    recorded = {run.slot for run in runs if not run.manual}
+    recorded |= {slot for skip in skips for slot in (skip.first_slot, skip.last_slot)}
+    for span in spans:
+        end = instant + span
+        slots = {slot for slot in recorded if instant <= slot < end}
+        slots |= set(_named(task, instant, end))
+        if instant in slots or len(slots) > 1:
+            return instant
+        if slots:
+            return slots.pop()
+    return instant
+
+
+def _named(task: Task, start: datetime, end: datetime) -> list[datetime]:
+    """The first two slots from `start` on, before `end`, that the schedule names."""
+    if task.schedule is None:
+        return []
+    since = task.record.schedule_since
+    after = start - MICROSECOND
+    if since is not None and since > after:
+        after = since  # what a schedule names before its time was never promised
+    named = list(islice(task.schedule.between(after, end - MICROSECOND), 2))
+    if task.next_slot is not None and start <= task.next_slot < end:
+        named.append(task.next_slot)
+    return named
+
+
+def explain_around(
+    task: Task,
+    asked: datetime,
+    slot: datetime,
+    attempts: list[Run],
+    skips: list[Skip],
+    by_hand: Sequence[Run],
+    now: datetime,
+) -> Explanation:
+    """`explain` of the `slot` that somebody meant who asked for the instant `asked`; and which of
+    the runs `by_hand` were near. Pure."""
+    found = explain(task, slot, attempts, skips, now)
+    near = sorted(
+        (run for run in by_hand if run.manual and abs(run.slot - slot) <= NEAR),
+        key=lambda run: (run.slot, run.id),
+    )
+    text = found.text if slot == asked else f"the slot at {_said(slot)}: {found.text}"
+    if near:
+        told = [f"at {_said(r.slot.replace(microsecond=0))}, run {r.id}" for r in near]
+        more = len(near) - BY_HAND_TOLD
+        told[BY_HAND_TOLD:] = [f"{more} more times"] if more > 0 else []
+        text = f"{text}; it was run by hand {'; '.join(told)}"
+    return replace(found, text=text, by_hand=tuple(near))
 
 
 def explain(
@@ -123,6 +196,7 @@ def _of_runs(attempts: list[Run]) -> tuple[Fate, str]:
 
 def _of_skip(skip: Skip) -> tuple[Fate, str]:
     span = f"{_said(skip.first_slot)} to {_said(skip.last_slot)}"
+    slots = counted_slots(skip.count)
     match skip.reason:
         case SkipReason.OVERLAP:
             return Fate.SKIPPED, f"it was skipped, since run {skip.run_id} was active"
@@ -130,11 +204,11 @@ def _of_skip(skip: Skip) -> tuple[Fate, str]:
             return (
                 Fate.MISSED,
                 f"it was missed: nobody was running, or had room for it, from "
-                f"{_said(skip.first_slot)} to {_said(skip.recorded_at)} ({skip.count} slots)",
+                f"{_said(skip.first_slot)} to {_said(skip.recorded_at)} ({slots})",
             )
         case SkipReason.DISABLED:
             note = f" ({skip.note})" if skip.note else ""
-            return Fate.SKIPPED, f"the task was disabled{note}: {skip.count} slots, {span}"
+            return Fate.SKIPPED, f"the task was disabled{note}: {slots}, {span}"
         case SkipReason.EDITED:
             return Fate.SKIPPED, f"an edit of the schedule took its place ({span})"
         case SkipReason.ENDED:
@@ -156,4 +230,6 @@ def _paused(task: Task) -> str:
 
 
 def _said(instant: datetime | None) -> str:
-    return "none" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S} UTC"
+    if instant is None:
+        return "none"
+    return f"{instant:%Y-%m-%d %H:%M:%S}{f'.{instant:%f}' if instant.microsecond else ''} UTC"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from .definition import check_name
 from .errors import HandlerNotFound, InvalidTask
@@ -15,15 +16,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Handlers:
     """Handlers by name."""
 
+    handler_arguments: ClassVar[Sequence[str]] = ("run",)
+    """What a handler is called with."""
+
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
 
     def register_handler(self, name: str, handler: Handler) -> None:
         """Let tasks name `handler`, a sync or async function of one argument, the run.
 
-        Raises InvalidTask for what cannot be called, or does nothing when it is.
+        Raises InvalidTask for what cannot be called so, or does nothing when it is.
         """
-        check_handler(name, handler)
+        self.check_handler(name, handler)
         self._handlers[name] = handler
 
     def handler(self, name: str | None = None) -> Callable[[F], F]:
@@ -54,14 +58,26 @@ class Handlers:
             raise HandlerNotFound(name, self.handlers)
         return handler
 
-
-def check_handler(name: str, handler: object) -> None:
-    """Raises InvalidTask for what cannot be called, or does nothing when it is."""
-    check_name(name, "handler")
-    if not callable(handler):
-        raise InvalidTask(f"handler {name!r} is not callable: {handler!r}")
-    if is_generator(handler):
-        raise InvalidTask(
-            f"handler {name!r} is a generator function, so that calling it runs nothing: "
-            f"take the `yield` out"
-        )
+    def check_handler(self, name: str, handler: object) -> None:
+        """Raises InvalidTask for what cannot be called with `handler_arguments`, or does nothing
+        when it is. What does not tell what it takes is let through."""
+        check_name(name, "handler")
+        if not callable(handler):
+            raise InvalidTask(f"handler {name!r} is not callable: {handler!r}")
+        if is_generator(handler):
+            raise InvalidTask(
+                f"handler {name!r} is a generator function, so that calling it runs nothing: "
+                f"take the `yield` out"
+            )
+        try:
+            # What a decorator wraps may take something else than the decorator does.
+            signature = inspect.signature(handler, follow_wrapped=False)
+        except (TypeError, ValueError):
+            return
+        try:
+            signature.bind(*self.handler_arguments)
+        except TypeError as error:
+            wanted = ", ".join(self.handler_arguments)
+            raise InvalidTask(
+                f"handler {name!r} takes {signature}, and is called with ({wanted}): {error}"
+            ) from None

@@ -6,16 +6,16 @@ A Decision lists what to write; nothing happens until a storage commits it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .runs import LiveRun, SkipReason, Trigger
 from .tasks import CatchUp, Overlap, Task, actual, following, latest
+from .values import value
 
 MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Due:
     """A slot that is to run."""
 
@@ -23,7 +23,7 @@ class Due:
     triggered_by: Trigger
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Skipped:
     """A range of consecutive slots that is not to run."""
 
@@ -34,7 +34,7 @@ class Skipped:
     run_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Decision:
     """What to do about the slots of one task that are due."""
 

@@ -13,6 +13,7 @@ from .storage.base import Storage
 
 logger = logging.getLogger("cronkit.engine")
 
+# Seconds.
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 5.0
 
@@ -56,6 +57,9 @@ class Recorder:
     async def run(self) -> None:
         """Work until this is cancelled."""
         size, failures = self._batch, 0
+        self._writing = self._backing_off = False
+        if self.waiting:  # something ended an earlier call
+            self._more.set()
         while True:
             await self._more.wait()
             self._more.clear()
@@ -85,8 +89,16 @@ class Recorder:
                 else:
                     size, failures = min(size * 2, self._batch), 0
                     del self.waiting[: len(batch)]
-                    await self._recorded(batch, set(refused))
+                    await self._tell(batch, set(refused))
             self._writing = False
+
+    async def _tell(self, batch: Sequence[Finish], refused: set[int]) -> None:
+        try:
+            await self._recorded(batch, refused)
+        except (Exception, asyncio.CancelledError) as error:
+            if ends_this_task(error):
+                raise
+            logger.exception("the ends of %d runs are recorded, but not told", len(batch))
 
 
 def ends_this_task(error: BaseException) -> bool:

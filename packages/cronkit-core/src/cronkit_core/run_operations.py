@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -14,9 +14,9 @@ from .changes import FIRST_INSTANT
 from .definition import check_config, check_name, decode_leniently
 from .errors import Conflict, InvalidTask, RunNotFound, TaskActive, TaskNotFound
 from .events import LeaseLost, RunFailed, RunLost, RunSucceeded, TaskTriggered
-from .explain import Explanation, explain
+from .explain import NEAR, Explanation, explain_around, slot_meant
 from .policy import MICROSECOND
-from .runs import LiveRun, NewRun, Reason, Run, Status, Trigger, live_run
+from .runs import LiveRun, NewRun, Reason, Run, Skip, Status, Trigger, live_run
 from .schedules.base import instant
 from .storage.base import RunQuery, SkipQuery
 from .task_operations import ATTEMPTS, SAVED_AT_ONCE, TaskOperations
@@ -25,8 +25,14 @@ from .tasks import Overlap, actual
 logger = logging.getLogger("cronkit.scheduler")
 
 BACKFILL_LIMIT = 10_000
+"""How many slots one backfill runs at most."""
 ATTEMPTS_SHOWN = 1_001
+"""How many attempts at a slot are read to explain it: one more than a policy allows retries."""
+RUNS_AROUND = 1_000
+"""How many runs around an instant are read to find the slot that is meant: the newest."""
 MOST_LIVE = 100_000
+"""How many runs of a task that have not ended are looked at."""
+LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 LIVE = (Status.PENDING, Status.RUNNING)
 
 
@@ -202,6 +208,16 @@ class RunOperations(TaskOperations):
         await self.open()
         return await self.storage.runs(RunQuery(task_name=name, **query))
 
+    async def skips(self, name: str, **query: Any) -> list[Skip]:
+        """The slots of the task `name` that did not run, in ranges, latest first, and why. `query`
+        are fields of SkipQuery.
+
+        Slots that passed while nobody was running are recorded when somebody is again, and those of
+        a disabled task when it is enabled or edited.
+        """
+        await self.open()
+        return await self.storage.skips(SkipQuery(name, **query))
+
     async def get_run(self, run_id: int) -> Run:
         """The run with that id. Raises RunNotFound."""
         await self.open()
@@ -211,16 +227,24 @@ class RunOperations(TaskOperations):
         return found[0]
 
     async def explain(self, name: str, at: datetime) -> Explanation:
-        """Why the task did, or did not, run at the instant `at`. Raises TaskNotFound."""
+        """Why the task did, or did not, run at the instant `at`; and whether it was triggered by
+        hand within a minute of that.
+
+        An `at` of whole seconds, or minutes, stands for the only slot in that second, or minute.
+        Raises TaskNotFound.
+        """
         await self.open()
-        at = instant(at, "at")
+        asked = instant(at, "at")
         task = decode_leniently(await self._record(name))
-        runs = await self.storage.runs(
-            RunQuery(task_name=name, since=at, until=at, limit=ATTEMPTS_SHOWN)
-        )
-        skips = await self.storage.skips(SkipQuery(name, since=at, until=at))
+        since = max(asked, FIRST_INSTANT + NEAR) - NEAR
+        until = min(asked, LAST_INSTANT - NEAR) + NEAR
+        around = await self.runs(name, since=since, until=until, limit=RUNS_AROUND)
+        unrun = await self.skips(name, since=since, until=until)
+        slot = slot_meant(task, asked, around, unrun)
+        runs = await self.runs(name, since=slot, until=slot, limit=ATTEMPTS_SHOWN)
+        skips = await self.skips(name, since=slot, until=slot)
         attempts = [run for run in runs if not run.manual]
-        return explain(task, at, attempts, skips, self.clock.now())
+        return explain_around(task, asked, slot, attempts, skips, around, self.clock.now())
 
     async def _live_runs(self, name: str) -> list[LiveRun]:
         live = await self.storage.runs(RunQuery(task_name=name, statuses=LIVE, limit=MOST_LIVE))

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from .values import value
+
 
 class Status(StrEnum):
     PENDING = "pending"
@@ -96,7 +98,7 @@ class Run:
         return self.triggered_by is Trigger.MANUAL
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LiveRun:
     """As much of a run that has not ended as the policies look at."""
 
@@ -109,7 +111,7 @@ class LiveRun:
     triggered_by: Trigger
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NewRun:
     """A run to insert: running at once under the claimer's lease, or pending."""
 
@@ -142,7 +144,12 @@ class Skip:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+def counted_slots(count: int) -> str:
+    """ "1 slot", "2 slots"."""
+    return f"{count} slot" if count == 1 else f"{count} slots"
+
+
+@value(frozen=True, slots=True)
 class Finish:
     """The end of a run: what to record, on condition that the run is still as it was read.
 
@@ -282,7 +289,7 @@ def failed(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Tally:
     """What a task remembers of the outcomes of its runs."""
 

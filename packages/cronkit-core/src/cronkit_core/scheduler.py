@@ -8,8 +8,8 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from types import TracebackType
@@ -23,6 +23,7 @@ from .engine import STOP_GRACE, Engine, Settings
 from .errors import InvalidTask
 from .events import E, Events
 from .run_operations import RunOperations
+from .schedules._spec import shown
 from .storage.base import Storage
 from .storage.memory import MemoryStorage
 from .telemetry import make_telemetry
@@ -43,13 +44,15 @@ class SchedulerStatus:
     running: bool
     """Whether the loop of this process is at work."""
     executing: int
-    """How many runs this process executes."""
+    """How many runs this process executes: those that ended are left out."""
     stuck_threads: int
     """Threads whose handler was given up and has not returned."""
     last_tick: datetime | None
+    """When the loop of this process last looked for due work (UTC); None before the first time."""
     lateness_p50: float | None
     """How late the last thousand slots started in this process: median; None before the first."""
     lateness_p99: float | None
+    """Of the same, how late all but the latest hundredth were."""
     tasks: int
     """How many tasks the storage has."""
     pending_runs: int
@@ -88,7 +91,7 @@ class Scheduler(RunOperations):
         **settings: Any,
     ) -> None:
         super().__init__()
-        self.storage: Storage = MemoryStorage() if storage is None else storage
+        self.storage: Storage = MemoryStorage() if storage is None else _checked(storage)
         self.clock: Clock = SystemClock() if clock is None else clock
         self.events = Events()
         self.name = socket.gethostname() if name is None else check_name(name, "scheduler name")
@@ -261,19 +264,14 @@ class Scheduler(RunOperations):
             signalled.set()
 
         await self.open()
-        self.start()
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stop)
-            await signalled.wait()
-            logger.info("stopping")
-        finally:
+        with _signals(stop):
+            self.start()
             try:
+                await signalled.wait()
+                logger.info("stopping")
+            finally:
                 await self.stop()
                 await asyncio.gather(*hurries)
-            finally:
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    loop.remove_signal_handler(number)
 
     def wake(self) -> None:
         """Have the loop look for due work now."""
@@ -281,6 +279,7 @@ class Scheduler(RunOperations):
             self._engine.wake()
 
     def in_turn(self) -> AbstractAsyncContextManager[Any]:
+        """While this is held, this process's loop claims and records nothing."""
         return nullcontext() if self._engine is None else self._engine.turn
 
     @property
@@ -308,7 +307,7 @@ class Scheduler(RunOperations):
         return SchedulerStatus(
             owner=self.owner,
             running=self._work is not None and not self._work.done(),
-            executing=0 if engine is None else len(engine.executions.all),
+            executing=0 if engine is None else engine.executions.active,
             stuck_threads=0 if engine is None else engine.threads.stuck,
             last_tick=None if engine is None else engine.last_tick,
             lateness_p50=late[len(late) // 2] if late else None,
@@ -326,6 +325,44 @@ class Scheduler(RunOperations):
         Returns a function that ends this.
         """
         return self.events.on(kind, callback)
+
+
+def _checked(storage: Storage) -> Storage:
+    """Raises InvalidTask for what is no storage, such as the path of one."""
+    given: object = storage
+    if isinstance(given, str) and given.startswith(("postgres://", "postgresql://")):
+        raise InvalidTask("bad storage, a string: give PostgresStorage('postgresql://...')")
+    if isinstance(given, str | os.PathLike):
+        raise InvalidTask(f"bad storage {shown(given)}: give SQLiteStorage({os.fspath(given)!r})")
+    if isinstance(given, type) or not callable(getattr(given, "claim", None)):
+        raise InvalidTask(f"bad storage {shown(given)}: an object such as SQLiteStorage('jobs.db')")
+    return storage
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` in the event loop at each SIGINT and SIGTERM."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        for number in numbers:
+            loop.add_signal_handler(number, stop)
+    except NotImplementedError:  # on Windows
+        before = {
+            number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+            for number in numbers
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 def _has_failed(work: asyncio.Task[None]) -> bool:

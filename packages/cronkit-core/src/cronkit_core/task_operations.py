@@ -16,7 +16,7 @@ from .definition import check_integer, decode_leniently
 from .errors import Conflict, InvalidTask, TaskNotFound
 from .events import Events, TaskAdded, TaskDisabled, TaskEnabled, TaskRemoved, TaskUpdated
 from .executor import Handler
-from .handlers import Handlers, check_handler
+from .handlers import Handlers
 from .preview import UpcomingSlot, preview, preview_task
 from .schedules._spec import shown
 from .schedules.base import instant
@@ -100,7 +100,7 @@ class TaskOperations(Handlers, ABC):
                 raise InvalidTask(f"task name {name!r} comes twice")
             definitions[name] = definition
             if callable(handler := wish["handler"]):
-                check_handler(name, handler)
+                self.check_handler(name, handler)
                 handlers[name] = handler
         for name, handler in handlers.items():
             self.register_handler(name, handler)
@@ -129,7 +129,7 @@ class TaskOperations(Handlers, ABC):
             raise InvalidTask(f"bad enabled {enabled!r}: True or False")
         handler = changed.get("handler")
         if callable(handler):
-            check_handler(name, handler)
+            self.check_handler(name, handler)
             changed["handler"] = name
 
         def write(name: str, old: TaskRecord | None) -> TaskWrite | None:
@@ -261,7 +261,8 @@ class TaskOperations(Handlers, ABC):
             return preview_task(await self.get_task(name), n)
         now = self.clock.now()
         after = now if after is None else instant(after, "after")
-        return preview(parse_schedule(schedule, timezone, anchor=now, seed=name), after, n)
+        anchor = changes.anchor_of(now)
+        return preview(parse_schedule(schedule, timezone, anchor=anchor, seed=name), after, n)
 
     async def _record(self, name: str) -> TaskRecord:
         records = await self.storage.tasks(TaskQuery(names=[name]))

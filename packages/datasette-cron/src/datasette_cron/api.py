@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from datasette.utils.asgi import BadRequest, NotFound, Response
 
-from cronkit_core.definition import check_config
+from cronkit_core.definition import check_config, unknown
 from cronkit_core.storage.base import RunQuery, TaskQuery
 
 from .api_json import task_details, task_json
@@ -16,8 +16,10 @@ from .internal_db import STARTED
 from .models import cron_run
 from .paging import next_id, page, page_size, query_choice, wants_page
 from .requirements import check_task
+from .scheduler import version
 
 RUNS = 50
+TRIGGER_KEYS = ("config", "force")
 SWITCH = {None: None, "1": True, "true": True, "0": False, "false": False}
 
 
@@ -52,7 +54,9 @@ async def show_task(call: Call) -> Response:
     """GET /-/api/cron/tasks/{name}"""
     task = await call.scheduler.get_task(call.name)
     show = task_json if query_choice(call, "_extra", ("details",)) is None else task_details
-    return Response.json(show(task, secrets=await call.actor_may_edit()))
+    return Response.json(
+        show(task, secrets=await call.actor_may_edit()), headers={"etag": version(task.record)}
+    )
 
 
 async def list_runs(call: Call) -> Response:
@@ -71,6 +75,9 @@ async def list_runs(call: Call) -> Response:
 async def trigger_task(call: Call) -> Response:
     """POST /-/api/cron/tasks/{name}/trigger"""
     body = await call.body()
+    for key in body:
+        if key not in TRIGGER_KEYS:
+            raise BadRequest(unknown("key", key, TRIGGER_KEYS))
     config, force = body.get("config"), body.get("force", False)
     if not isinstance(force, bool):
         raise BadRequest('bad "force": send true or false')

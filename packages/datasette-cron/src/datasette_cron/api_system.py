@@ -10,6 +10,7 @@ from typing import Any
 
 from datasette.utils.asgi import BadRequest, Response
 
+from cronkit_core.changes import anchor_of
 from cronkit_core.definition import unknown
 from cronkit_core.errors import InvalidSchedule
 from cronkit_core.executor import is_async
@@ -42,7 +43,7 @@ async def preview_schedule(call: Call) -> Response:
     now = call.scheduler.clock.now()
     after = now if body.get("after") is None else read_time("after", body["after"])
     try:
-        schedule = parse_schedule(body["schedule"], zone, anchor=now, seed="")
+        schedule = parse_schedule(body["schedule"], zone, anchor=anchor_of(now), seed="")
     except InvalidSchedule as error:
         return Response.json(
             {"ok": True, "valid": False, "error": str(error), "where": error.where or None}

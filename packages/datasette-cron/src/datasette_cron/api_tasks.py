@@ -28,6 +28,7 @@ from .config import POLICY_KEYS, TASK_KEYS
 from .migrations import PREFIX
 from .paging import bad_next, next_id, page, page_size, read_id, read_time
 from .requirements import check_task
+from .scheduler import version
 
 TEXTS = ("name", "handler", "timezone", "overlap", "catch_up", "group", "start_at", "end_at")
 """What is text in a form, even where it looks like JSON."""
@@ -64,9 +65,17 @@ async def update_task(call: Call) -> Response:
         definition = changes.redefine(record, wish)
         await _approve(call, definition, new_handler="handler" in wish)
     task = await call.scheduler.change_task(
-        call.name, wish, approved=definition, enabled=enabled, by=actor_name(call)
+        call.name,
+        wish,
+        approved=definition,
+        versions=_versions(call),
+        enabled=enabled,
+        by=actor_name(call),
     )
-    return Response.json({"ok": True, "task": task_details(task, secrets=True)})
+    return Response.json(
+        {"ok": True, "task": task_details(task, secrets=True)},
+        headers={"etag": version(task.record)},
+    )
 
 
 async def delete_task(call: Call) -> Response:
@@ -171,6 +180,14 @@ async def _wish(call: Call, known: tuple[str, ...]) -> dict[str, Any]:
     if "timezone" in wish and not isinstance(wish["timezone"], str | None):
         raise BadRequest(f"bad timezone {wish['timezone']!r:.80}: an IANA name, or null")
     return wish
+
+
+def _versions(call: Call) -> list[str] | None:
+    """What `If-Match` says the task must be one of; None for anything (RFC 9110, 13.1.1)."""
+    header = call.request.headers.get("if-match")
+    if header is None or header.strip() == "*":
+        return None
+    return [tag.strip() for tag in header.split(",")]
 
 
 def _enabled(wish: dict[str, Any]) -> bool | None:

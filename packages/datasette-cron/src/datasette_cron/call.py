@@ -104,7 +104,7 @@ def _json_object(text: bytes) -> dict[str, Any]:
 
 def _form(text: bytes, texts: Collection[str]) -> dict[str, Any]:
     try:
-        fields = parse_qsl(text.decode(), strict_parsing=True, max_num_fields=100)
+        fields = parse_qsl(text.decode(), strict_parsing=True, max_num_fields=100, errors="strict")
     except ValueError as error:
         raise BadRequest(f"the body is not a form: {error}") from None
     return {key: value if key in texts else _json_or_text(value) for key, value in fields}

@@ -20,6 +20,7 @@ from datasette.app import Datasette
 from datasette.utils import BadMetadataError, StartupError, parse_metadata
 
 import cronkit_core
+from cronkit_core.changes import anchor_of
 from cronkit_core.clock import SystemClock
 from cronkit_core.executor import Handler
 from cronkit_core.schedules import Schedule, lint, parse_schedule
@@ -277,7 +278,7 @@ def _preview(schedule: str, timezone: str | None, count: int, as_json: bool) -> 
         spec = _json(schedule, "SCHEDULE") if schedule.lstrip().startswith("{") else schedule
         scheduler = cronkit_core.Scheduler()
         now = scheduler.clock.now()
-        parsed = parse_schedule(spec, timezone, anchor=now)
+        parsed = parse_schedule(spec, timezone, anchor=anchor_of(now))
         slots = await scheduler.preview(n=count, schedule=parsed)
         warnings = lint(parsed, after=now)
         data = {
@@ -331,8 +332,9 @@ def _configured_schedules(yaml: str) -> list[tuple[str, Schedule]]:
             tasks = read_config(datasette, now).tasks or {}
     except (StartupError, BadMetadataError) as error:
         raise Refused(str(error)) from None
+    start = anchor_of(now)
     return [
-        (name, parse_schedule(t.wish["schedule"], t.wish.get("timezone"), anchor=now, seed=name))
+        (name, parse_schedule(t.wish["schedule"], t.wish.get("timezone"), anchor=start, seed=name))
         for name, t in tasks.items()
     ]
 

@@ -41,7 +41,10 @@ UPDATE = Operation(
     CHANGED,
     body=schemas.UPDATE,
     edits=True,
-    errors=(*BAD_BODY, 404, 409),
+    headers=(
+        Parameter("If-Match", "The ETag of the task that was seen: no change of another.", TEXT),
+    ),
+    errors=(*BAD_BODY, 404, 409, 412),
 )
 DELETE = Operation(
     api_tasks.delete_task,

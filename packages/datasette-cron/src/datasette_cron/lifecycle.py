@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from datasette.utils import StartupError
+from datasette.utils.sqlite import sqlite3
 
 from cronkit_core.clock import SystemClock
 from cronkit_core.errors import StorageTooNew
@@ -25,8 +26,18 @@ logger = logging.getLogger("datasette_cron")
 
 
 async def prepare_database(datasette: Datasette) -> None:
-    """Make the internal database fit for us, before Datasette writes to it."""
-    await prepare(datasette.get_internal_database())
+    """Make the internal database fit for us, before Datasette writes to it. Raises StartupError
+    where it is read-only: Datasette itself does not start on such a one."""
+    database = datasette.get_internal_database()
+    try:
+        await prepare(database)
+    except sqlite3.OperationalError as error:
+        if "readonly" not in str(error):
+            raise
+        raise StartupError(
+            f"the internal database {database.path} is read-only: let the user that runs Datasette "
+            "write to the file and its folder, or name another file with --internal"
+        ) from error
 
 
 def make_scheduler(datasette: Datasette) -> None:

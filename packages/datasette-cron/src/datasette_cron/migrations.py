@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from cronkit_core.changes import anchor_of
 from cronkit_core.definition import check_config, decode, dump_schedule
 from cronkit_core.errors import CronkitError, StorageTooNew
 from cronkit_core.schedules.base import Schedule
@@ -188,7 +189,7 @@ class _AlphaTask(NamedTuple):
             schedule = parse_schedule(
                 _spec(self.schedule_type, json.loads(self.schedule_config)),
                 kept.timezone,
-                anchor=kept.created_at,
+                anchor=anchor_of(kept.created_at),
                 seed=self.name,
             )
             record = replace(

@@ -83,16 +83,18 @@ def _operation(method: str, route: Route, operation: Operation) -> dict[str, Any
             },
         },
     }
-    if operation.query:
+    parameters = [("query", p) for p in operation.query]
+    parameters += [("header", p) for p in operation.headers]
+    if parameters:
         described["parameters"] = [
             {
                 "name": p.name,
-                "in": "query",
+                "in": place,
                 "required": p.required,
                 "description": p.description,
                 "schema": p.schema,
             }
-            for p in operation.query
+            for place, p in parameters
         ]
     if operation.body is not None:
         content = {JSON: {"schema": operation.body}}

@@ -35,6 +35,7 @@ class Operation:
     """The JSON schema of the body; None where nothing of a body is looked at."""
     body_required: bool = False
     query: tuple[Parameter, ...] = ()
+    headers: tuple[Parameter, ...] = ()
     edits: bool = False
     """Whether it needs the permission to edit, too."""
     status: int = 200

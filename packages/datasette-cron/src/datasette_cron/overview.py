@@ -96,6 +96,8 @@ class Summary:
     """The names of handlers that tasks have, the first MOST_HANDLERS of them."""
     running: list[Run] = field(default_factory=list)
     failing: list[Task] = field(default_factory=list)
+    failures: dict[str, Run] = field(default_factory=dict)
+    """The newest run that failed of each task in `failing`, by the task's name."""
     next: list[Task] = field(default_factory=list)
     lost: int = 0
     """Running runs whose lease is over: their process is gone, or does not come to renew it."""
@@ -133,8 +135,19 @@ def summary(now: datetime) -> Program[Summary]:
         found.failing = yield from _tasks(
             "last_status = 'error' ORDER BY last_run_at DESC, name LIMIT ?", (FEW,)
         )
+        found.failures = yield from _newest_failures([task.name for task in found.failing])
     found.next = yield from _tasks(f"{DUE_TASK} ORDER BY next_run_at, name LIMIT ?", (FEW,))
     return found
+
+
+def _newest_failures(names: Sequence[str]) -> Program[dict[str, Run]]:
+    rows = yield Statement(
+        f"SELECT {RUN_IN_SHORT} FROM {_NAMES} AS task CROSS JOIN {RUNS} AS runs "
+        f"ON runs.id = (SELECT id FROM {RUNS} WHERE task_name = task.name "
+        "AND status = 'error' ORDER BY id DESC LIMIT 1)",
+        (json.dumps(list(names)),),
+    )
+    return {one.task_name: one for one in (run(row) for row in rows)}
 
 
 def tasks_shown(query: TaskFilter, now: datetime) -> Program[tuple[list[Task], int]]:

@@ -22,7 +22,7 @@ from .call import Call, View
 from .endpoints import ENDPOINTS
 from .openapi import describe
 from .operations import Operation, Route
-from .scheduler import TaskExists
+from .scheduler import TaskChanged, TaskExists
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
@@ -66,6 +66,7 @@ _STATUSES: tuple[tuple[type[CronkitError], int], ...] = (
     (HandlerNotFound, 409),
     (TaskActive, 409),
     (TaskExists, 409),
+    (TaskChanged, 412),
     (Conflict, 409),
     (StorageError, 503),
     (CronkitError, 400),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from cronkit_core.errors import Conflict, CronkitError, TaskNotFound
 from cronkit_core.executor import Handler, is_async
 from cronkit_core.schedules.base import instant
 from cronkit_core.storage.base import TaskWrite
+from cronkit_core.storage.sqlite_rows import text
 from cronkit_core.tasks import Task, TaskRecord
 
 from .events import forward_events
@@ -43,6 +44,18 @@ class TaskExists(CronkitError, ValueError):
         self.name = name
 
 
+class TaskChanged(Conflict):
+    """A task is not any more what whoever changes it has seen."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"task {name!r} was changed meanwhile: look at it, and try again")
+
+
+def version(task: TaskRecord) -> str:
+    """What tells one state of the task's definition from another: an ETag of HTTP."""
+    return f'"{text(task.updated_at)}"'
+
+
 class Scheduler(cronkit_core.Scheduler):
     """Runs the tasks in the internal database of `datasette`, for as long as it is started.
 
@@ -50,6 +63,8 @@ class Scheduler(cronkit_core.Scheduler):
     being a dict of their own. All else is as in the core: `add_task`, `update_task`,
     `remove_task`, `trigger_task`, `enable_task`, `disable_task`, `backfill`, `cancel_run`, ...
     """
+
+    handler_arguments = ("datasette", "config")
 
     def __init__(
         self,
@@ -154,19 +169,23 @@ class Scheduler(cronkit_core.Scheduler):
         changed: Mapping[str, Any],
         *,
         approved: Definition | None = None,
+        versions: Collection[str] | None = None,
         enabled: bool | None = None,
         by: str | None = None,
     ) -> Task:
         """`update_task`, all in one write.
 
-        With `approved`, raises Conflict when the task would get another handler or config than it
-        has there. Raises TaskNotFound, InvalidTask and InvalidSchedule.
+        With `versions`, raises TaskChanged when the task has none of these. With `approved`, raises
+        Conflict when the task would get another handler or config than it has there.
+        Raises TaskNotFound, InvalidTask and InvalidSchedule.
         """
         now = self.clock.now()
 
         def write(name: str, old: TaskRecord | None) -> TaskWrite | None:
             if old is None:
                 raise TaskNotFound(name)
+            if versions is not None and version(old) not in versions:
+                raise TaskChanged(name)
             wish = changes.redefine(old, changed) if changed else None
             asked = approved and (approved.handler, approved.config)
             if wish and asked and asked != (wish.handler, wish.config):

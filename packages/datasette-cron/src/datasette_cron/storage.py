@@ -42,6 +42,8 @@ class InternalStorage(SQLStorage):
         self.database = database
         self._clock = SystemClock() if clock is None else clock
         self._own_reader: _OwnReader | None = None
+        self.write_error: str | None = None
+        """Why the latest write could not be made; None where it could."""
 
     async def open(self) -> None:
         taken = await self.write(bring_up_to_date(self.where, self._clock.now()))
@@ -70,11 +72,15 @@ class InternalStorage(SQLStorage):
         def write_cron(conn: Any) -> T:
             return _transact(conn, lambda: run_program(conn, program))
 
-        with self._storage_errors():
-            # Its own transaction, for `write_cron` to have rolled back when an error leaves it.
-            return await self.database.execute_write_fn(  # type: ignore[no-any-return]
-                write_cron, transaction=False
-            )
+        try:
+            with self._storage_errors():
+                # Its own transaction, for `write_cron` to have rolled back when an error leaves it.
+                result: T = await self.database.execute_write_fn(write_cron, transaction=False)
+        except StorageError as error:
+            self.write_error = str(error.__cause__ or error)
+            raise
+        self.write_error = None
+        return result
 
     async def wake(self, now: datetime, owner: str, full_groups: Sequence[str] = ()) -> Wake:
         return await self._read_for_loop(self.programs.wake(now, owner, full_groups))
@@ -141,10 +147,21 @@ async def prepare(database: Database) -> None:
 
     def prepare_internal(conn: Any) -> None:
         conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+        _check_writable(conn)
         _use_wal(conn)
         _transact(conn, lambda: _make_datasette_tables(conn))
 
     await database.execute_write_fn(prepare_internal, transaction=False)
+
+
+def _check_writable(conn: Any) -> None:
+    """Raises sqlite3.OperationalError where the file is read-only: BEGIN IMMEDIATE bears that."""
+
+    def write_what_is_there() -> None:
+        [(version,)] = conn.execute("PRAGMA user_version").fetchall()
+        conn.execute(f"PRAGMA user_version = {version}")
+
+    _transact(conn, write_what_is_there)
 
 
 def _make_datasette_tables(conn: Any) -> None:

@@ -9,7 +9,8 @@ from math import gcd
 from typing import TYPE_CHECKING
 
 from ._local import DAY, END, ORIGIN
-from ._years import CYCLE_YEARS, AnyOf, Both, Every, Not, Paper, Spans
+from ._parts import AnyOf, Both, Not
+from ._years import CYCLE_YEARS, Every, Paper, Spans
 from .base import Schedule
 from .combine import Bounded, Union
 from .duration import SECOND

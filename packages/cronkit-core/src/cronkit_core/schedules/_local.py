@@ -32,6 +32,9 @@ TABLES_END = date(2100, 1, 1).toordinal() * DAY
 """From here on no zone has a change of its own: the tables of the IANA data end before (2087 is the
 last year in use), and what follows is a rule of the calendar, which repeats every 400 years."""
 
+FIRST_CHANGING = 1800
+"""The first year in which a clock of the IANA data may change: all began with a local time that was
+kept at least until then (until 1845 in Manila)."""
 
 _NO_ZONES = {
     "localtime": "it is whichever zone the machine is set to",
@@ -213,7 +216,7 @@ class ZoneClock:
     def offset_at(self, instant: int) -> int:
         """How many seconds the clock is ahead of UTC."""
         offset = self._offset(self._origin + SECOND * _convertible(instant))
-        return offset.days * DAY + offset.seconds
+        return _whole_seconds(offset)
 
     def steady_offset(self, start: int, end: int) -> int | None:
         """The offset, if it is the same from `start` to `end`; None if it is not."""
@@ -227,7 +230,7 @@ class ZoneClock:
                 moment = last
             if self._offset(moment) != offset:
                 return None
-        return offset.days * DAY + offset.seconds
+        return _whole_seconds(offset)
 
     def _offset(self, moment: datetime) -> timedelta:
         # the zone's own method takes 30 ns, the datetime's takes 130
@@ -255,32 +258,52 @@ class ZoneClock:
         before the window does to the wall times in it is seen."""
         begin = max((window << _WINDOW) - 2 * DAY, 0)
         end = min(window + 1 << _WINDOW, END)
-        steady = self.steady_offset(begin, end)
-        if steady is not None:
-            yield Stretch(begin, end, steady, steady)
-            return
-        start, at = begin, begin
-        offset = before = self.offset_at(begin)
-        while at < end:
-            probe = min(at + 3 * DAY, end)
-            while self.offset_at(probe) != offset:
-                change = self._first_change(at, probe, offset)
-                yield Stretch(start, change, offset, before)
-                start, before, offset = change, offset, self.offset_at(change)
-                at = change
-            at = probe
-        if start < end:
-            yield Stretch(start, end, offset, before)
+        offset = self.offset_at(begin)
+        stretch = Stretch(begin, end, offset, offset)
+        # a change at the very start counts as none here: the window before has it
+        for change in self.changes(begin + 1, end):
+            yield stretch._replace(end=change.start)
+            stretch = change
+        yield stretch
 
-    def _first_change(self, same: int, changed: int, offset: int) -> int:
+    def changes(self, start: int, end: int) -> Iterator[Stretch]:
+        """The stretches that begin with a change, from `start` to before `end`, in order; the last
+        one is cut there. For a time of years: it is looked through in steps of a few days."""
+        # a loop over datetimes, for making them of integers would take most of the time
+        at = _convertible(start - 1)
+        moment, last = self._origin + SECOND * at, self._origin + SECOND * _convertible(end - 1)
+        utcoffset, fromutc = self._zone.utcoffset, self._zone.fromutc
+        offset = before = self._offset(moment)
+        begin: int | None = None
+        while moment < last:
+            probe = min(moment + _PROBE, last)
+            if utcoffset(fromutc(probe)) == offset:
+                moment = probe
+                continue
+            found = self._first_change(moment, probe, offset)
+            change = _whole_seconds(found - self._origin)
+            if begin is not None:
+                yield Stretch(begin, change, _whole_seconds(offset), _whole_seconds(before))
+            begin, before, offset = change, offset, self._offset(found)
+            moment = found
+        if begin is not None:
+            yield Stretch(begin, end, _whole_seconds(offset), _whole_seconds(before))
+
+    def _first_change(self, same: datetime, changed: datetime, offset: timedelta) -> datetime:
         """The first instant whose offset is not `offset`, which is that of `same`."""
-        while changed - same > 1:
-            middle = (same + changed) // 2
-            if self.offset_at(middle) == offset:
+        apart = (changed - same) // SECOND
+        while apart > 1:
+            middle = same + SECOND * (apart // 2)
+            if self._offset(middle) == offset:
                 same = middle
+                apart -= apart // 2
             else:
-                changed = middle
-        return changed
+                apart //= 2
+        return same + SECOND
+
+
+def _whole_seconds(delta: timedelta) -> int:
+    return delta.days * DAY + delta.seconds
 
 
 def _convertible(instant: int) -> int:
@@ -320,7 +343,7 @@ def clock_changes(clock: ZoneClock, start: int, end: int) -> Iterator[Stretch]:
         return
     first = datetime.fromordinal(max(start, 0) // DAY + 1).year
     last = datetime.fromordinal(min(end, END) // DAY + (end < END)).year
-    for year in range(first, last + 1):
+    for year in range(max(first, FIRST_CHANGING), last + 1):
         for stretch in _changes_of(clock, year):
             if start <= stretch.start < end:
                 yield stretch
@@ -354,18 +377,12 @@ def _changes_of(clock: ZoneClock, year: int) -> tuple[Stretch, ...]:
             Stretch(s.start + shift, s.end + shift, s.offset, s.before)
             for s in _changes_of(clock, twin)
         )
-    at = (date(year, 1, 1).toordinal() - 1) * DAY
-    end = date(year, 12, 31).toordinal() * DAY
-    found = []
-    while at < end:
-        stretch = clock.stretch(at)
-        if stretch.before != stretch.offset and stretch.start == at:
-            found.append(stretch)
-        at = stretch.end
-    return tuple(found)
+    start = (date(year, 1, 1).toordinal() - 1) * DAY
+    return tuple(clock.changes(start, date(year, 12, 31).toordinal() * DAY))
 
 
 _FIRST_TWIN = 2101
+"""The first year whose changes all follow a rule of the calendar."""
 
 
 @lru_cache(maxsize=10_000)

@@ -50,28 +50,18 @@ def times_of(hours: int, minutes: int, seconds: int) -> int:
     return sum(of_hour << 3600 * hour for hour in range(24) if hours >> hour & 1)
 
 
-def residues(times: int, modulus: int) -> int:
-    """The remainders that the times of a day leave on division by `modulus`, a divisor of the day's
-    seconds, as bits."""
-    width = DAY
-    for factor in (2, 3, 5):
-        while width // modulus % factor == 0:
-            width //= factor
-            part = (1 << width) - 1
-            folded = 0
-            while times:
-                folded |= times & part
-                times >>= width
-            times = folded
-    return times
-
-
 def collected(groups: Iterable[tuple[int, int]]) -> Sheet:
     """The sheet of `groups` that share no day; some may be without days or times, or alike."""
+    some = [(days, times) for days, times in groups if days and times]
+    if len(some) < 2:
+        return tuple(some)
+    if len(some) == 2:
+        (days, times), (more, others) = some
+        return ((days | more, times),) if times == others else tuple(some)
+    # to hash numbers as long as these takes most of the time of many a search
     days_with: dict[int, int] = {}
-    for days, times in groups:
-        if days and times:
-            days_with[times] = days_with.get(times, 0) | days
+    for days, times in some:
+        days_with[times] = days_with.get(times, 0) | days
     return tuple((days, times) for times, days in days_with.items())
 
 

@@ -16,6 +16,8 @@ FORMS = (
     "{'schedule': ..., 'except': [...]}, {'calendar': ...}"
 )
 
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
 
 def shown(value: object) -> str:
     """`value` as an error shows it: text and numbers as they are but not at length, of anything
@@ -72,7 +74,14 @@ def no_schedule_text(text: str) -> InvalidSchedule:
         return InvalidSchedule(
             f"{shown(text)} looks like JSON: pass the dict that it holds", spec=text
         )
-    if re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", stripped):
+    if match := re.fullmatch(rf"({_DAY}[^/\s]*)(?:/|\.\.| - | to )({_DAY}\S*)", stripped):
+        first, last = match.groups()
+        return InvalidSchedule(
+            f"{shown(text)} looks like a range: in 'except' write "
+            f"{{'from': {shown(first)}, 'to': {shown(last)}}}; elsewhere 'start_at' and 'end_at'",
+            spec=text,
+        )
+    if re.match(_DAY, stripped):
         return InvalidSchedule(
             f"{shown(text)} looks like a moment: write {{'at': {shown(stripped)}}}", spec=text
         )

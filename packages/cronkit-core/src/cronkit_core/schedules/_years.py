@@ -17,11 +17,20 @@ from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import date
 from functools import lru_cache
-from math import gcd, lcm
+from math import gcd
 from typing import NamedTuple, Protocol
 
 from . import _sheet
-from ._local import DAY, END, TABLES_END, Stretch, ZoneClock, clock_changes, kind_of
+from ._local import (
+    DAY,
+    END,
+    FIRST_CHANGING,
+    TABLES_END,
+    Stretch,
+    ZoneClock,
+    clock_changes,
+    kind_of,
+)
 from ._sheet import ALL_TIMES, EMPTY, Sheet
 
 FIRST_YEAR, LAST_YEAR = 1, 9999
@@ -29,9 +38,8 @@ CYCLE_YEARS, CYCLE_DAYS = 400, 146_097
 
 _KEPT = 400  # how many groups of sheets are kept, of about 10 kB each
 _KEYS = 1024  # how many keys are kept: more than a search for a proof needs
-_TIMES = 64  # of how many sets of times an interval knows whether it misses them
 _DRIFT = 2  # days; wall times and instants are less than this apart
-_CHANGING = (1800, date.fromordinal(TABLES_END // DAY + 1).year)
+_CHANGING = (FIRST_CHANGING, date.fromordinal(TABLES_END // DAY + 1).year)
 """The years in which zones have changes that follow no rule of the calendar."""
 
 _LEAP_YEARS = 8
@@ -86,8 +94,16 @@ class Paper(ABC):
         self._kept = _Kept()
         self._empty: set[int] = set()
 
+    @property
+    def outline(self) -> Paper:
+        """A paper that has at least its slots and is written sooner, as its years are alike; itself
+        where there is none."""
+        return self
+
     def sheet(self, year: int) -> Sheet:
         """Its slots in `year`."""
+        if self.outline is not self and not self.outline.sheet(year):
+            return EMPTY  # and no look at a year that may be like no other
         first, last = self.special
         ordinary = (year < first or year > last) and FIRST_YEAR < year < LAST_YEAR
         # what was before something special may be other than what is after it
@@ -115,6 +131,11 @@ class Paper(ABC):
         if second >= END:
             return None
         second = max(second, 0)
+        if self.outline is not self:
+            found = self.outline.first_from(second)
+            if found is None:
+                return None
+            second = found
         year = year_of(second)
         # a whole period without a slot, of years with nothing special, proves that none comes
         last = min(max(year, self.special[1]) + self._enough, LAST_YEAR)
@@ -134,6 +155,11 @@ class Paper(ABC):
         if second <= 0:
             return None
         second = min(second, END)
+        if self.outline is not self:
+            found = self.outline.last_before(second)
+            if found is None:
+                return None
+            second = found + 1
         year = asked = year_of(second - 1)
         begin, end = self.special
         enough = self._enough
@@ -192,6 +218,11 @@ class Walls(Protocol):
     def year_by_kind(self) -> bool:
         """Whether a year's wall times depend on its kind alone, but for `year_special`."""
 
+    @property
+    def year_outline(self) -> Walls:
+        """Walls with at least these wall times, of which years are alike; themselves where there
+        are none."""
+
 
 class Pieces(Protocol):
     """How the wall times of a rule become instants."""
@@ -223,6 +254,13 @@ class OnClock(Paper):
             self.special = max(first - 1, FIRST_YEAR), min(last + 1, LAST_YEAR)
         self._keys: dict[int, Hashable] = {}
         self._wall_sheets = _Kept()
+        self._outline: Paper = self
+        if walls.year_outline is not walls:
+            self._outline = OnClock(walls.year_outline, clock, pieces, special)
+
+    @property
+    def outline(self) -> Paper:
+        return self._outline
 
     def key(self, year: int) -> Hashable:
         found = self._keys.get(year)
@@ -289,6 +327,12 @@ class OnClock(Paper):
         return found
 
 
+def hull(several: Iterable[Years]) -> Years:
+    """From the first to the last of all those years."""
+    firsts, lasts = zip(NEVER, *several, strict=True)
+    return min(firsts), max(lasts)
+
+
 @lru_cache(maxsize=4096)
 def stretches_of(clock: ZoneClock, year: int) -> tuple[Stretch, ...]:
     """The stretches of `year` (UTC) and of the two days before it, each to the next change of the
@@ -317,26 +361,13 @@ class Every(Paper):
             self.period = _LEAP_YEARS
         else:
             self.period = CYCLE_YEARS * step // gcd(step, CYCLE_DAYS * DAY)
+        common = gcd(step, DAY)
+        # from day to day the times shift by a multiple of what step and day have in common
+        self._outline = self if common == step else Every(common, phase % common)
 
-        self._residues = gcd(step, DAY)
-        self._missed: dict[int, bool] = {}
-
-    def misses(self, sheet: Sheet) -> bool:
-        """Whether it has no slot at any time on the sheet, whatever the day.
-
-        From day to day the times shift by a multiple of what step and day have in common, so they
-        stay in one class of residues of it.
-        """
-        return all(self._misses(times) for _, times in sheet)
-
-    def _misses(self, times: int) -> bool:
-        found = self._missed.get(times)
-        if found is None:
-            if len(self._missed) >= _TIMES:
-                self._missed.clear()
-            residues = _sheet.residues(times, self._residues)
-            found = self._missed[times] = not residues >> self._phase % self._residues & 1
-        return found
+    @property
+    def outline(self) -> Paper:
+        return self._outline
 
     def key(self, year: int) -> Hashable:
         start = year_start(year)
@@ -411,72 +442,3 @@ class Spans(Paper):
                 else:
                     times_on[days] = times_on.get(days, 0) | times
         return _sheet.collected([(whole, ALL_TIMES), *times_on.items()])
-
-
-class _Parted(Paper):
-    """What is made of parts."""
-
-    def __init__(self, parts: Sequence[Paper]) -> None:
-        super().__init__()
-        self._parts = parts
-        self.period = lcm(*(part.period for part in parts))
-        self.seconds = lcm(*(part.seconds for part in parts))  # 0 where it is 0 for any part
-        self.special = hull([part.special for part in parts])
-        self.by_kind = all(part.by_kind for part in parts)
-
-    def key(self, year: int) -> Hashable:
-        length = year_start(year + 1) - year_start(year)
-        return length, *(part.key(year) for part in self._parts)
-
-
-class AnyOf(_Parted):
-    """What any part has."""
-
-    def _write(self, year: int) -> Sheet:
-        sheet = EMPTY
-        for part in self._parts:
-            sheet = _sheet.union(sheet, part.sheet(year))
-        return sheet
-
-
-class Not(_Parted):
-    """The seconds that no part has."""
-
-    def _write(self, year: int) -> Sheet:
-        days = year_start(year + 1) - year_start(year)
-        sheet: Sheet = (((1 << days) - 1, ALL_TIMES),)
-        for part in self._parts:
-            if not sheet:
-                break
-            sheet = _sheet.intersection(sheet, _sheet.complement(part.sheet(year), days))
-        return sheet
-
-
-class Both(_Parted):
-    """What all parts have."""
-
-    def __init__(self, parts: Sequence[Paper]) -> None:
-        super().__init__(parts)
-        self._intervals = [part for part in parts if isinstance(part, Every)]
-        self._others = [part for part in parts if not isinstance(part, Every)]
-
-    def sheet(self, year: int) -> Sheet:
-        # First what is kept from other years: often there is nothing, and no part needs a look.
-        # The years of an odd interval are all different, and cost most to write.
-        for part in reversed(self._others):
-            sheet = part.sheet(year)
-            if not sheet or any(interval.misses(sheet) for interval in self._intervals):
-                return EMPTY
-        return super().sheet(year)
-
-    def _write(self, year: int) -> Sheet:
-        first, *others = (part.sheet(year) for part in self._parts)
-        for sheet in others:
-            first = _sheet.intersection(first, sheet)
-        return first
-
-
-def hull(several: Iterable[Years]) -> Years:
-    """From the first to the last of all those years."""
-    firsts, lasts = zip(*several, strict=True)
-    return min(firsts), max(lasts)

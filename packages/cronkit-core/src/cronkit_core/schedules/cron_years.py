@@ -35,6 +35,10 @@ class _CronWalls:
     year_period = CYCLE_YEARS
     year_by_kind = True
 
+    @property
+    def year_outline(self) -> _CronWalls:
+        return self
+
     def __init__(self, parts: CronParts) -> None:
         self._days = DaySet(parts)
         self._times = times_of(parts.hour.mask, parts.minute.mask, parts.second.mask)

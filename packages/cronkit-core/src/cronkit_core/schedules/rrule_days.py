@@ -207,6 +207,10 @@ class Days(ABC):
     def by_kind(self) -> bool:
         """Whether a year's days depend on no more than the shapes of it and of those beside it."""
 
+    @abstractmethod
+    def outline(self) -> Days:
+        """At least these days, such that those of a year depend on no more than that."""
+
     def possible(self) -> bool:
         """Whether any year at all may have a day of the set."""
         if self._possible is None:

@@ -95,6 +95,12 @@ class Plan(ABC):
         """Whether the wall times of a year depend on its weekdays and length alone, or on those of
         the years beside it."""
 
+    @property
+    def year_outline(self) -> Plan:
+        """A plan with at least these wall times, where a year's depend on its kind alone; itself
+        where there is none."""
+        return self
+
     def same_times(self) -> Times | None:
         """The times of every day, where all days have the same."""
         return None
@@ -173,6 +179,10 @@ class DayPlan(Plan):
     @property
     def year_by_kind(self) -> bool:
         return self._days.by_kind
+
+    @property
+    def year_outline(self) -> Plan:
+        return self if self._days.by_kind else DayPlan(self._days.outline(), self._times)
 
     def same_times(self) -> Times | None:
         return self._times if self._days.picks(1) is None else None

@@ -34,7 +34,7 @@ _LENGTHS = tuple(
 _STARTS = tuple(tuple(sum(n[leap] for n in _LENGTHS[:m]) for m in range(12)) for leap in (0, 1))
 _PATTERN = 1500  # the longest period of days that is written out as a pattern of bits
 _STEPS = 48  # years without a day before the search turns from looking to solving
-_SHORT = 8 * 366  # up to how many days are counted year by year
+_SHORT = 64 * 366  # up to how many days are counted year by year
 _PAIRS = 3000  # up to how many congruences the search solves
 
 MonthShape = Callable[[int, int], int]
@@ -114,6 +114,9 @@ class YearlyDays(Positioned):
     @property
     def by_kind(self) -> bool:
         return self._interval == 1
+
+    def outline(self) -> YearlyDays:
+        return YearlyDays(1, self._year, self._shape, self._positions, spills=self._spills)
 
     def _of_shape(self, leap: bool, first: int) -> Chosen:
         found = self._shapes.get((leap, first))
@@ -201,6 +204,9 @@ class MonthlyDays(Positioned):
     @property
     def by_kind(self) -> bool:
         return 12 % self._interval == 0
+
+    def outline(self) -> MonthlyDays:
+        return MonthlyDays(1, 0, sorted(self._months), self._shape, self._positions)
 
     def _of_shape(self, length: int, first: int) -> Chosen:
         found = self._shapes.get((length, first))
@@ -297,6 +303,9 @@ class FittingDays(Days):
     @property
     def by_kind(self) -> bool:
         return 7 % self._period == 0
+
+    def outline(self) -> FittingDays:
+        return FittingDays(self._fit)
 
     def _of_shape(self, shape: tuple[bool, int]) -> int:
         found = self._shapes.get(shape)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 
 from ._local import END
-from ._years import AnyOf, Both, Not, Paper, Spans
+from ._parts import AnyOf, Both, Not
+from ._years import Paper, Spans
 from .rrule_expand import Chunk
 from .rrule_slots import Slots
 

@@ -29,6 +29,7 @@ PATIENCE = 8  # stretches without a slot before iteration looks for the next one
 SPARSE = 200 * DAY  # slots that are further apart are found faster one by one
 NOW = Offsets([0])
 _FEW = 64  # how many members are found one by one
+AHEAD = 8 * 366 * DAY  # how far beyond what is asked about COUNT is seen not to end
 
 DRIFT = 2 * DAY
 """More than two offsets of a zone differ by."""
@@ -62,31 +63,32 @@ class Slots(ABC):
         self._until = LAST if until is None else min(until, LAST)
         self._count = count or 0
         self.endless = count is None and until is None
-        self._limited = count is None
+        self._open = END if count is None else FIRST
 
     def next(self, instant: int) -> int | None:
         """The first slot that is not before `instant`."""
-        if not self._limited:
-            self._limit()
-        found = self._next(max(instant, FIRST)) if instant <= self._until else None
-        return found if found is not None and found <= self._until else None
+        instant = max(instant, FIRST)
+        found = self._next(instant) if instant <= self._until else None
+        if found is None or found > self._until:
+            return None
+        if found >= self._open:
+            self._settle(found + 1)
+            if self._open == END:  # then COUNT may have ended the slots before this one
+                return self.next(instant)
+        return found
 
     def previous(self, instant: int) -> int | None:
         """The last slot that is before `instant`."""
-        if not self._limited:
-            self._limit()
+        self._settle(instant)
         return self._previous(min(instant, self._until + 1))
 
     def chunks(self, instant: int, end: int) -> Iterator[Chunk]:
         """The slots from `instant` to before `end`, in order."""
-        if not self._limited:
-            self._limit()
+        self._settle(end)
         return self._chunks(max(instant, FIRST), min(end, self._until + 1))
 
     def count(self, instant: int, end: int) -> int:
         """How many slots there are from `instant` to before `end`."""
-        if not self._limited:
-            self._limit()
         first, last = self.next(instant), self.previous(end)
         if first is None or last is None or first > last:
             return 0
@@ -95,8 +97,7 @@ class Slots(ABC):
     def reaches(self, wall: int, instant: int) -> bool:
         """Whether `wall` is one of the rule's wall times, and neither it nor `instant` is before
         the rule's start or after its end."""
-        if not self._limited:
-            self._limit()
+        self._settle(END)
         return wall >= self.start and instant <= self._until and wall in self.plan
 
     def run(self, slot: int) -> tuple[int, int]:
@@ -115,8 +116,7 @@ class Slots(ABC):
 
     def paper(self) -> Paper:
         """The slots year by year."""
-        if not self._limited:
-            self._limit()
+        self._settle(END)
         start = year_of(self.start)
         end = year_of(max(self._last, 0)) if self._last < LAST else start
         return OnClock(self.plan, self.clock, self._pieces, (min(start, end), max(start, end)))
@@ -159,17 +159,25 @@ class Slots(ABC):
     @abstractmethod
     def _count_between(self, instant: int, end: int) -> int: ...
 
-    def _limit(self) -> None:
-        """Find out where COUNT ends the slots, and end them there."""
+    def _settle(self, instant: int) -> None:
+        """Find out where COUNT ends the slots, unless that is for sure not before `instant`: mostly
+        it is years away, and takes longer to find than the slot that is asked for."""
+        if min(instant, END) <= self._open:
+            return
+        ahead = min(max(instant, FIRST) + AHEAD, END)
+        # up to `ahead` the clock has shown no later wall time than this, and each twice at most
+        wall = min(ahead + DRIFT, END)
+        if 2 * self.plan.count(self.start, wall) < self._count:
+            self._open = ahead
+            return
         start, following, count = self._counted()
-        last: int | None = None
         if self._count <= _FEW:
             last = step(following, start, self._count)
-        elif self._count <= 2 * self.plan.most() * (END // DAY) and following(start) is not None:
-            last = self._nth(start, count)
+        else:
+            last = self._nth(start, count) if following(start) is not None else None
         if last is not None:
             self._end_at(last)
-        self._limited = True
+        self._open = END
 
     def _nth(self, start: int, count: Count) -> int | None:
         """Where COUNT ends what `count` counts from `start` on."""

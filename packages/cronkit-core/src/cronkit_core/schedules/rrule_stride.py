@@ -88,6 +88,21 @@ class StridePlan(Plan):
     def year_by_kind(self) -> bool:
         return 7 * DAY % self._stride == 0
 
+    @property
+    def year_outline(self) -> Plan:
+        # from day to day the times shift by a multiple of what stride and day have in common
+        common = gcd(self._stride, DAY)
+        if common == self._stride:
+            return self
+        return StridePlan(
+            common,
+            self._phase,
+            self._unit,
+            fit=self._fit,
+            allowed=self._allowed,
+            seconds=self._seconds,
+        )
+
     def _mask(self, year: int) -> int:
         if self._days is None:
             return (1 << year_start(year + 1) - year_start(year)) - 1
@@ -285,6 +300,10 @@ class TablePlan(DayPlan):
         start = year_start(year)
         on_days = bits(self._days.mask(year))
         return collected((1 << day, self._times_on(start + day).bits()) for day in on_days)
+
+    @property
+    def year_outline(self) -> Plan:
+        return self
 
     def _alike(self, first: int, days: int) -> int:
         return days * self._period + first % self._period

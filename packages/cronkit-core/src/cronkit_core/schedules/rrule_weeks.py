@@ -33,6 +33,9 @@ class WeeklyDays(Positioned):
     def by_kind(self) -> bool:
         return self._period == 7
 
+    def outline(self) -> FittingDays:
+        return self._fitting
+
     def _of_week(self, mask: int) -> Chosen:
         found = self._weeks.get(mask)
         if found is None:

@@ -22,6 +22,7 @@ from ..errors import InvalidTask
 from ..runs import Finish, LiveRun, NewRun, Run, Skip, Status
 from ..schedules.base import instant
 from ..tasks import TaskRecord
+from ..values import value
 
 # Who or what ended a run or paused a task, where no person did.
 OVERLAP = "a newer slot of the task"
@@ -30,7 +31,7 @@ DISABLED = "disabling of the task"
 PAUSED_BY_FAILURES = "pause_after_failures"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DueTask:
     """A task whose next slot has come, with its runs that have not ended, oldest first."""
 
@@ -38,7 +39,7 @@ class DueTask:
     live: tuple[LiveRun, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OwedRun:
     """A run that needs somebody: a pending one that is due, or a running one that lost its owner.
 
@@ -61,7 +62,7 @@ class Snapshot:
     """How many runs of each group are running, whoever runs them."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Advance:
     """A task moves on to its next slot."""
 

@@ -36,6 +36,8 @@ COLUMNS = (
     ("Last 30 runs", None, None),
     ("Median", None, None),
 )
+LONGEST_LINE = 120
+"""Characters of an error on a card."""
 STALLED = timedelta(minutes=2)
 """After which a loop that has not ticked counts as stuck."""
 
@@ -110,7 +112,11 @@ async def index(call: Call) -> Response:
         "hrefs": {row.name: row.href for row in rows},
         "running": [_running(call, run, now) for run in data.summary.running],
         "failing": [
-            _named(call, task, moment(task.last_run_at, now)) for task in data.summary.failing
+            {
+                **_named(call, task, moment(task.last_run_at, now)),
+                "failure": _failure(call, data.summary.failures.get(task.name)),
+            }
+            for task in data.summary.failing
         ],
         "next": [
             _named(
@@ -149,6 +155,12 @@ def banners(call: Call, status: SchedulerStatus, summary: Summary, now: datetime
         found.append(
             Banner("error", f"The scheduler is stuck: it last looked for due tasks {ago.relative}.")
         )
+    if error := call.scheduler.internal_storage.write_error:
+        text = (
+            f"The internal database could not be written when that was last tried: {error}. What "
+            "is due waits until it can be."
+        )
+        found.append(Banner("error", text))
     if call.datasette.get_internal_database().is_temp_disk:
         found.append(
             Banner(
@@ -275,6 +287,16 @@ def _named(call: Call, task: Task, when: Moment | None, *, late: bool = False) -
         "failures": task.record.failures,
         "late": late,
     }
+
+
+def _failure(call: Call, run: Run | None) -> dict[str, str] | None:
+    """What went wrong, in a line, and where to read all of it."""
+    if run is None:  # not kept any more
+        return None
+    line, *_ = (run.error_message or "").strip().splitlines() or [""]
+    if len(line) > LONGEST_LINE:
+        line = line[: LONGEST_LINE - 1] + "…"
+    return {"text": line or run_badge(run).label, "href": address.run_path(call.datasette, run.id)}
 
 
 def _is_late(task: Task, now: datetime) -> bool:

@@ -17,6 +17,7 @@ from datasette.utils.asgi import BadRequest, Forbidden, NotFound, Response
 from markupsafe import Markup
 
 from cronkit_core import changes
+from cronkit_core.definition import unknown
 from cronkit_core.errors import (
     Conflict,
     CronkitError,
@@ -33,12 +34,14 @@ from cronkit_core.tasks import Task
 from ..api import actor_name
 from ..call import Call
 from ..requirements import check_task, refusal
-from ..scheduler import TaskExists
+from ..scheduler import TaskExists, version
 from . import form_fields
 from .address import new_path, task_path, tasks_path
 from .form_fields import NAMES, POLICIES, Wish
 from .render import redirect, render
 
+SENT = (*NAMES, "preview")
+"""The names of all that the form sends."""
 SLOTS = 5
 LONGEST_DOC = 400
 EXAMPLES = (
@@ -132,7 +135,11 @@ async def update(call: Call) -> Response:
     if not wish.problems and wish.values:
         try:
             await call.scheduler.change_task(
-                task.name, wish.values, approved=definition, by=actor_name(call)
+                task.name,
+                wish.values,
+                approved=definition,
+                versions=[version(task.record)],
+                by=actor_name(call),
             )
         except (Conflict, InvalidTask) as error:
             wish.problems[""] = str(error)
@@ -182,9 +189,14 @@ async def _show(
 async def _typed(call: Call) -> dict[str, str]:
     body = await call.request.post_body()
     try:
-        sent = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100))
+        sent = dict(
+            parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100, errors="strict")
+        )
     except ValueError as error:
-        raise BadRequest(f"the body is not a form: {error}") from None
+        raise BadRequest(f"the body is not a form in UTF-8: {error}") from None
+    for key in sent:
+        if key not in SENT:
+            raise BadRequest(unknown("field", key, SENT))
     return {**dict.fromkeys(NAMES, ""), **sent}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from cronkit_core.changes import anchor_of
 from cronkit_core.definition import DEFAULTS, check_config, check_name, make_policies, make_retry
 from cronkit_core.errors import CronkitError, InvalidSchedule, InvalidTask, NaiveDatetime
 from cronkit_core.retry import BACKOFFS
@@ -215,7 +216,7 @@ def _read_schedule(
     before: Mapping[str, str],
 ) -> None:
     timezone = typed["timezone"].strip() or None
-    anchor = now if task is None else task.record.created_at
+    anchor = anchor_of(now if task is None else task.record.created_at)
     seed = typed["name"] if task is None else task.name
     try:
         spec = read_spec(typed["schedule"])

@@ -9,6 +9,7 @@ from datasette.utils.asgi import Response
 
 from ..call import Call
 from . import address
+from .visible import visible
 
 STATIC = ("cron.css", "cron.js", "cron-form.css", "cron-form.js", "cron-run.js")
 VERSION = version("datasette-cron")
@@ -40,7 +41,7 @@ async def render(
         },
     }
     html = await datasette.render_template(template, {**frame, **context}, request=call.request)
-    return Response.html(html, status=status)
+    return Response.html(visible(html), status=status)
 
 
 async def _namesake(call: Call) -> dict[str, str] | None:

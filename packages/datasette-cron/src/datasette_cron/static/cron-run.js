@@ -5,7 +5,25 @@
   const LONGEST = 10000;
   let pause = EVERY;
 
+  // The characters that the server shows by their codes, too: pages/visible.py.
+  const HIDDEN =
+    /([\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff])/u;
+
   const page = () => document.getElementById("cron-run");
+
+  // Text with hidden characters as the server's page has them.
+  function tell(element, text) {
+    const parts = text.split(HIDDEN).map((part, i) => {
+      if (i % 2 === 0) {
+        return part;
+      }
+      const code = document.createElement("span");
+      code.className = "cron-code-point";
+      code.textContent = `\\u${part.charCodeAt(0).toString(16).padStart(4, "0")}`;
+      return code;
+    });
+    element.replaceChildren(...parts);
+  }
 
   function showProgress(progress) {
     const section = document.getElementById("cron-progress");
@@ -23,9 +41,11 @@
       bar.removeAttribute("value");
     }
     section.querySelector("[data-progress=text]").textContent = text;
-    section.querySelector("[data-progress=message]").textContent = message || "";
+    tell(section.querySelector("[data-progress=message]"), message || "");
     section.hidden = false;
   }
+
+  let shownLog = "";
 
   function showLog(log) {
     const section = document.getElementById("cron-log");
@@ -33,11 +53,12 @@
       return;
     }
     const pre = section.querySelector("pre");
-    if (pre.textContent === log) {
+    if (shownLog === log) {
       return;
     }
+    shownLog = log;
     const atEnd = pre.scrollHeight - pre.scrollTop - pre.clientHeight < 40;
-    pre.textContent = log;
+    tell(pre, log);
     section.hidden = false;
     if (atEnd) {
       pre.scrollTop = pre.scrollHeight;

@@ -13,8 +13,11 @@
   const clock = new Intl.DateTimeFormat(undefined, {
     weekday: "short", year: "numeric", month: "2-digit", day: "2-digit",
     hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
+    hourCycle: "h23",
   });
-  const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const hour = new Intl.DateTimeFormat(undefined, {
+    hour: "2-digit", minute: "2-digit", hourCycle: "h23",
+  });
 
   function tellTimes(root) {
     for (const time of root.querySelectorAll("time[data-cron-time]")) {
