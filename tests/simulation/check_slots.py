@@ -133,7 +133,13 @@ class Slots:
             extended += skip.count - (0 if old is None else old.count)
             if old is None and skip.last_slot not in fates.passed:
                 raise Violation("skip counts", f"{old} became {skip}, and {passed} passed")
-            if old is not None and (skip.first_slot != old.first_slot or skip.count <= old.count):
+            if old is not None and (
+                skip.first_slot > old.first_slot
+                or skip.last_slot < old.last_slot
+                or skip.count <= old.count
+                or not {skip.first_slot, skip.last_slot}
+                <= {old.first_slot, old.last_slot, *fates.passed}
+            ):
                 raise Violation("skip changed", f"{old} became {skip}")
         bare = fates.without()
         # A slot that has run already, such as one of a task of that name that was removed, and

@@ -176,8 +176,12 @@ class Ledger:
                     skip.run_id,
                     skip.reason,
                 ):
-                    last_slot = max(row.last_slot, skip.last_slot)
-                    rows[i] = replace(row, last_slot=last_slot, count=row.count + skip.count)
+                    rows[i] = replace(
+                        row,
+                        first_slot=min(row.first_slot, skip.first_slot),
+                        last_slot=max(row.last_slot, skip.last_slot),
+                        count=row.count + skip.count,
+                    )
                     break
             else:
                 rows.append(skip)

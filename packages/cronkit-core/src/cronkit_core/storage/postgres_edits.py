@@ -329,6 +329,7 @@ class Edits:
                 "%s::text[], %s::timestamptz[], %s::bigint[], %s::text[]) "
                 f"WITH ORDINALITY AS n ({columns}, number) ORDER BY number "
                 "ON CONFLICT (task_name, reason, run_id) WHERE run_id IS NOT NULL DO UPDATE SET "
+                "first_slot = least(s.first_slot, excluded.first_slot), "
                 "last_slot = greatest(s.last_slot, excluded.last_slot), "
                 "count = s.count + excluded.count",
                 arrays(values, len(SKIP_COLUMNS)),

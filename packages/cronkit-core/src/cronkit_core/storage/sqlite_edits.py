@@ -232,6 +232,7 @@ class Edits:
                 f"INSERT INTO {self.skip_rows} ({', '.join(SKIP_COLUMNS)}) "
                 f"VALUES ({', '.join('?' * len(SKIP_COLUMNS))}) "
                 "ON CONFLICT (task_name, reason, run_id) WHERE run_id IS NOT NULL DO UPDATE SET "
+                "first_slot = min(first_slot, excluded.first_slot), "
                 "last_slot = max(last_slot, excluded.last_slot), count = count + excluded.count",
                 values,
                 many=True,

@@ -227,6 +227,13 @@ class HistoryContract:
         assert await storage.prune([Retention("a", 0, None)], 10) == 1
         assert await storage.names_with_history("", 10) == ["b", "c"]
 
+    async def test_the_skips_of_one_run_are_one_range(self, storage: Storage) -> None:
+        """Which grows to both sides: after an edit, or a step of the clock, an older slot comes."""
+        skips = [skip("task", at(i), at(j), n, run_id=7) for i, j, n in ((3, 4, 2), (5, 5, 1))]
+        skips.append(skip("task", at(1), at(2), 2, run_id=7))
+        await storage.save_tasks([TaskWrite(made(), skips=tuple(skips))], T0)
+        assert await storage.skips(SkipQuery("task")) == [skip("task", at(1), at(5), 5, run_id=7)]
+
     async def test_the_newest_skips_are_kept(self, storage: Storage) -> None:
         skips = [skip("task", at(i), at(i), run_id=i) for i in (2, 0, 3, 1, 4)]
         await storage.save_tasks([TaskWrite(made(), skips=tuple(skips))], T0)
