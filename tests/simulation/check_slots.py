@@ -7,6 +7,7 @@ from the schedule, which has tests of its own.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sim_ledger import Delta, Ledger, Violation
@@ -115,7 +116,7 @@ class Slots:
         replaced = [run.slot for run in delta.deleted if run.task_name == name]
         # A clock that is behind may aim at a slot again that has a waiting run already.
         again = set(passed) & set(replaced)
-        fates = _Fates(list(dict.fromkeys([*passed, *replaced])))
+        fates = _Fates(passed, replaced)
         for slot, run in ran.items():
             fates.give(slot, "a run")
             if (run.triggered_by is Trigger.SCHEDULE) != (now - actual(task, slot) <= grace):
@@ -272,10 +273,12 @@ class Slots:
 
 
 class _Fates:
-    """Who takes which of some slots."""
+    """Who takes which of the slots that were passed, and of those of waiting runs that gave way,
+    which may be of an earlier schedule."""
 
-    def __init__(self, passed: list[datetime]) -> None:
-        self.passed = passed
+    def __init__(self, passed: list[datetime], replaced: Sequence[datetime] = ()) -> None:
+        self.passed = list(dict.fromkeys([*passed, *replaced]))
+        self._of_schedule = passed
         self.given: dict[datetime, str] = {}
 
     def give(self, slot: datetime, what: str) -> None:
@@ -286,7 +289,7 @@ class _Fates:
         self.given[slot] = what
 
     def cover(self, skip: Skip) -> None:
-        inside = [s for s in self.passed if skip.first_slot <= s <= skip.last_slot]
+        inside = [s for s in self._of_schedule if skip.first_slot <= s <= skip.last_slot]
         for slot in inside:
             self.give(slot, f"{skip}")
         if skip.count != len(inside) or not {skip.first_slot, skip.last_slot} <= set(inside):

@@ -316,7 +316,9 @@ class _Drawer:
                 "down": rng.choice((0.5, 20, 60)) * unit,
             },
         }
-        kind = rng.choice((*kinds, "kill", "stall", *("calls",) * (4 if mode != WILD else 2)))
+        kind = rng.choice(
+            (*kinds, "kill", "stall", "stop", *("calls",) * (5 if mode != WILD else 3))
+        )
         if mode == WILD and rng.random() < 0.3:
             kind = "clock"
         options = kinds[kind]()

@@ -115,8 +115,12 @@ def skip_rows(skips: Iterable[Skip]) -> Rows:
         key = n if skip.run_id is None else (skip.task_name, skip.reason, skip.run_id)
         before = found.get(key)
         if before is not None:
-            last_slot = max(before.last_slot, skip.last_slot)
-            skip = replace(before, last_slot=last_slot, count=before.count + skip.count)
+            skip = replace(
+                before,
+                first_slot=min(before.first_slot, skip.first_slot),
+                last_slot=max(before.last_slot, skip.last_slot),
+                count=before.count + skip.count,
+            )
         found[key] = skip
     return [tuple(getattr(skip, name) for name in SKIP_COLUMNS) for skip in found.values()]
 
