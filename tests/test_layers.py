@@ -32,6 +32,7 @@ LAYERS = (
     ("run_operations",),
     ("scheduler",),
     ("cli_run",),
+    ("cli_look",),
     ("cli",),
     ("__main__", "__init__", "testing"),
 )

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from .cli_look import add_look_commands
 from .cli_run import add_run_command
 from .errors import CronkitError
 from .schedules import Schedule, lint, parse_schedule
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_lint)
 
     add_run_command(commands)
+    add_look_commands(commands)
     return parser
 
 

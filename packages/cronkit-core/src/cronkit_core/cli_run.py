@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .scheduler import Scheduler
 
 LEVELS = ("debug", "info", "warning", "error")
+LOCATION = "where the scheduler is, such as app:scheduler; a function that makes it will do"
 
 
 def add_run_command(commands: Any) -> None:
@@ -24,11 +25,7 @@ def add_run_command(commands: Any) -> None:
     command: argparse.ArgumentParser = commands.add_parser(
         "run", help="run a scheduler until SIGINT or SIGTERM; a second signal hurries the shutdown"
     )
-    command.add_argument(
-        "scheduler",
-        metavar="MODULE:NAME",
-        help="where the scheduler is, such as app:scheduler; a function that makes it will do",
-    )
+    command.add_argument("scheduler", metavar="MODULE:NAME", help=LOCATION)
     command.add_argument(
         "--log-level", choices=LEVELS, default="info", help="what to log (default: info)"
     )
@@ -43,11 +40,30 @@ def run_command(arguments: argparse.Namespace) -> int:
     logging.basicConfig(
         level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    asyncio.run(_serve(arguments.scheduler))
+    return 0
+
+
+async def _serve(target: str) -> None:
+    scheduler = await load_scheduler(target)
+    await scheduler.serve_forever()
+
+
+async def load_scheduler(target: str) -> Scheduler:
+    """The scheduler that MODULE:NAME names, or that the function of that name makes. Raises
+    CronkitError when there is none."""
+    from .scheduler import Scheduler
+
     if "" not in sys.path:
         sys.path.insert(0, "")  # what is in the current directory, as with `python -m`
-    found = _find(arguments.scheduler)
-    asyncio.run(_serve(found, arguments.scheduler))
-    return 0
+    found = _find(target)
+    if not isinstance(found, Scheduler) and callable(found):
+        found = found()
+        if inspect.isawaitable(found):
+            found = await found
+    if not isinstance(found, Scheduler):
+        raise CronkitError(f"{target} is no Scheduler but a {type(found).__name__}")
+    return found
 
 
 def _find(target: str) -> Any:
@@ -66,16 +82,3 @@ def _find(target: str) -> Any:
         return reduce(getattr, path.split("."), module)
     except AttributeError:
         raise CronkitError(f"the module {module_name!r} has no {path!r}") from None
-
-
-async def _serve(found: Any, target: str) -> None:
-    from .scheduler import Scheduler
-
-    if not isinstance(found, Scheduler) and callable(found):
-        found = found()
-        if inspect.isawaitable(found):
-            found = await found
-    if not isinstance(found, Scheduler):
-        raise CronkitError(f"{target} is no Scheduler but a {type(found).__name__}")
-    scheduler: Scheduler = found
-    await scheduler.serve_forever()
