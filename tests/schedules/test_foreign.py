@@ -142,6 +142,47 @@ def test_dateutil_is_never_imported() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin", "America/New_York", "Pacific/Apia"])
+@pytest.mark.parametrize(
+    ("expression", "options"),
+    [
+        ("*/20 * * * *", {}),
+        ("7,7,37 */5 * * *", {}),
+        ("30 2 13 * 5", {}),
+        ("30 2 13 * 5", {"days": "both"}),
+        ("0 0 l * *", {}),
+        ("H H * * *", {"seed": "task"}),
+        ("0 1-3 * * 0 15,45", {}),
+        ("0 12 1 * * 0 2027-2028", {}),
+        ("30 0 31 2 *", {}),
+    ],
+)
+def test_counting_is_as_a_walk(expression, options, zone) -> None:
+    seed = options.get("seed")
+    options = {key: value for key, value in options.items() if key != "seed"}
+    spec = {"cron": expression, "dialect": "croniter", **options}
+    schedule = parse_schedule(spec, zone, seed=seed)
+    for start, days in (
+        (START + timedelta(days=38), 21),
+        (START + timedelta(days=265), 9),
+        (START, 0),
+    ):
+        end = start + timedelta(days=days, hours=7, microseconds=days)
+        assert schedule.count_between(start, end) == len(list(schedule.between(start, end)))
+    assert schedule.count_between(START, START - timedelta(days=9)) == 0
+
+
+def test_counting_a_long_downtime_asks_croniter_once_a_day(monkeypatch) -> None:
+    schedule = in_croniter("* * * * *", "Europe/Berlin")
+    asked = []
+    ask = CroniterSchedule._ask
+    monkeypatch.setattr(CroniterSchedule, "_ask", lambda *args: asked.append(1) or ask(*args))
+    year = START + timedelta(days=365)
+    assert schedule.count_between(START, year) == 365 * 24 * 60
+    # Two ends, and three days around each of two changes, are walked through.
+    assert len(asked) < 365 + 8 * 24 * 60 + 100
+
+
 # dateutil
 
 RULES = [

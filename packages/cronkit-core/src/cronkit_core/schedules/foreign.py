@@ -15,7 +15,7 @@ from ._local import load_zone
 from ._spec import shown
 from .base import Schedule, instant
 
-_SECOND = timedelta(seconds=1)
+_MICROSECOND, _SECOND, _DAY = timedelta(microseconds=1), timedelta(seconds=1), timedelta(days=1)
 _RANDOM = re.compile(r"(?:^|[\s,])r(?:[\s,(/]|$)", re.IGNORECASE)
 _TRIES = 1_000
 
@@ -97,6 +97,46 @@ class CroniterSchedule(Schedule):
                 return None
             whole += _SECOND
         return self._ask("get_prev", whole, before)
+
+    def count_between(self, start: datetime, end: datetime) -> int:
+        """How many slots `between(start, end)` has.
+
+        A day on which croniter names a slot, and on or next to which the clock does not change, has
+        all of the expression's times: it is counted in one step. Other days are walked through.
+        """
+        at, end = instant(start, "start"), instant(end, "end")
+        count = 0
+        while (slot := self.next_after(at)) is not None and slot <= end:
+            day = self._plain_day(slot)
+            if day is not None and at < day[0] and day[1] <= end:
+                count += self._times_of_a_day()
+                at = day[1] - _MICROSECOND
+            else:
+                count += 1
+                at = slot
+        return count
+
+    def _plain_day(self, slot: datetime) -> tuple[datetime, datetime] | None:
+        """When the local day of `slot` begins and ends; None when the clock changes around it."""
+        local = slot.astimezone(self._zone)
+        try:
+            day = local.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+            around = [(day + n * _DAY).astimezone(self._zone) for n in (-1, 0, 1, 2)]
+        except OverflowError:  # at the ends of the calendar
+            return None
+        same = all(moment.utcoffset() == local.utcoffset() for moment in around)
+        return (day, day + _DAY) if same else None
+
+    def _times_of_a_day(self) -> int:
+        """How many times the expression names on a day that it matches."""
+        hash_id = self._seed.encode() if self._seed else None
+        fields, _ = _croniter().croniter.expand(self._expression, hash_id=hash_id)
+        minutes, hours, *rest = fields
+        seconds = rest[3] if len(rest) > 3 else [0]
+        total = 1
+        for values, whole in ((minutes, 60), (hours, 24), (seconds, 60)):
+            total *= whole if "*" in values else len(set(values))
+        return total
 
     def _ask(self, method: str, start: datetime, limit: datetime) -> datetime | None:
         """The first answer that lies beyond `limit`, in the direction of `method`."""
