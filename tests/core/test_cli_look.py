@@ -50,6 +50,7 @@ def test_tasks(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert head.split()[:3] == ["task", "enabled", "schedule"]
     assert fails.split()[:2] == ["fails", "yes"]
     assert "2027-01-01T00:03:00Z" in fails
+    assert "every minute, counted from 2027-01-01T00:00:00+00:00" in fails
     assert works.split()[:2] == ["works", "no"]
     assert works.endswith("holidays")
     assert "08:00" in works
@@ -78,7 +79,9 @@ def test_as_json(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_nothing_to_show(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tasks", "lookapp:scheduler", "--search", "absent"]) == 1
     assert main(["runs", "lookapp:scheduler", "--task", "absent"]) == 1
-    assert capsys.readouterr().out == ""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "cronkit: the storage has nothing that fits\n" * 2
 
 
 def test_what_is_declared_is_not_added(app: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1033,3 +1033,10 @@ async def test_a_queued_run_is_not_late(world: World) -> None:
     assert (await scheduler.status()).executing == 0
     assert [run.status for run in await scheduler.runs("t")] == ["success"] * 2
     assert list(scheduler.engine.lateness) == [0]
+
+
+async def test_explain_at_the_end_of_the_calendar(world: World) -> None:
+    scheduler = await world.scheduler()
+    await scheduler.add_task("t", nothing, MINUTE)
+    found = await scheduler.explain("t", datetime(9999, 12, 31, 23, 59, tzinfo=UTC))
+    assert found.fate.value == "future"

@@ -1,6 +1,6 @@
 """The command `cronkit`: what a schedule means, when it runs, and what is odd about it.
 
-Exit codes: 0 for an answer, 1 where there is no slot to show or the linter warns, 2 for bad input.
+Exit codes: 0 for an answer, 1 where there is nothing to show or the linter warns, 2 for bad input.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cronkit",
         description="What a schedule means, when it runs, and what is odd about it; or run one.",
-        epilog="exit codes: 0 an answer, 1 no slot to show or a warning, 2 bad input",
+        epilog="exit codes: 0 an answer, 1 nothing to show or a warning, 2 bad input",
     )
     parser.add_argument("--version", action="version", version=f"cronkit {version('cronkit-core')}")
     commands = parser.add_subparsers(title="commands", metavar="command", required=True)

@@ -1,16 +1,17 @@
 """`cronkit tasks module:scheduler` and `cronkit runs module:scheduler`: what a storage holds. They
-read, and change nothing."""
+change no task and no run; opening a storage makes or updates its tables, as it does elsewhere."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .cli_run import LOCATION, load_scheduler
+from .cli_run import LOCATION, find, made
 from .runs import Status
 
 if TYPE_CHECKING:
@@ -52,16 +53,19 @@ def _count(text: str) -> int:
 
 
 def _look(arguments: argparse.Namespace, read: Read) -> int:
-    rows = asyncio.run(_read(arguments, read))
+    found = find(arguments.scheduler)
+    rows = asyncio.run(_read(found, arguments, read))
     if arguments.json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print(json.dumps(rows, indent=2, ensure_ascii=False, default=datetime.isoformat))
     elif rows:
         print("\n".join(_table(rows)))
+    else:
+        print("cronkit: the storage has nothing that fits", file=sys.stderr)
     return OK if rows else NOTHING
 
 
-async def _read(arguments: argparse.Namespace, read: Read) -> list[dict[str, Any]]:
-    scheduler = await load_scheduler(arguments.scheduler)
+async def _read(found: Any, arguments: argparse.Namespace, read: Read) -> list[dict[str, Any]]:
+    scheduler = await made(found, arguments.scheduler)
     # Not `scheduler.open`, which adds the tasks that are declared.
     await scheduler.storage.open()
     try:
@@ -84,8 +88,8 @@ async def _tasks(storage: Storage, arguments: argparse.Namespace) -> list[dict[s
                 "task": record.name,
                 "enabled": record.enabled,
                 "schedule": schedule,
-                "next_run_at": _time(record.next_run_at if record.enabled else None),
-                "last_run_at": _time(record.last_run_at),
+                "next_run_at": record.next_run_at if record.enabled else None,
+                "last_run_at": record.last_run_at,
                 "last_status": record.last_status,
                 "note": task.broken or record.paused_note,
             }
@@ -102,19 +106,15 @@ async def _runs(storage: Storage, arguments: argparse.Namespace) -> list[dict[st
         {
             "run": run.id,
             "task": run.task_name,
-            "slot": _time(run.slot),
+            "slot": run.slot,
             "attempt": run.attempt,
             "status": run.status.value,
-            "started_at": _time(run.started_at),
+            "started_at": run.started_at,
             "duration_ms": run.duration_ms,
             "error": run.error_message,
         }
         for run in await storage.runs(query)
     ]
-
-
-def _time(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat()
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -127,8 +127,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
                 return "-"
             case bool():
                 return "yes" if value else "no"
-            case str() if value.endswith("+00:00"):
-                return f"{value[:19]}Z"
+            case datetime():
+                return f"{value:%Y-%m-%dT%H:%M:%SZ}"
             case _:
                 return one_line(str(value).partition("\n")[0])[:80]
 

@@ -40,23 +40,21 @@ def run_command(arguments: argparse.Namespace) -> int:
     logging.basicConfig(
         level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    asyncio.run(_serve(arguments.scheduler))
+    found = find(arguments.scheduler)
+    asyncio.run(_serve(found, arguments.scheduler))
     return 0
 
 
-async def _serve(target: str) -> None:
-    scheduler = await load_scheduler(target)
+async def _serve(found: Any, target: str) -> None:
+    scheduler = await made(found, target)
     await scheduler.serve_forever()
 
 
-async def load_scheduler(target: str) -> Scheduler:
-    """The scheduler that MODULE:NAME names, or that the function of that name makes. Raises
-    CronkitError when there is none."""
+async def made(found: Any, target: str) -> Scheduler:
+    """The scheduler `found`, or the one that this function makes. Raises CronkitError when it is
+    none."""
     from .scheduler import Scheduler
 
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # what is in the current directory, as with `python -m`
-    found = _find(target)
     if not isinstance(found, Scheduler) and callable(found):
         found = found()
         if inspect.isawaitable(found):
@@ -66,7 +64,13 @@ async def load_scheduler(target: str) -> Scheduler:
     return found
 
 
-def _find(target: str) -> Any:
+def find(target: str) -> Any:
+    """What MODULE:NAME names. Raises CronkitError when there is nothing of that name.
+
+    No event loop may run: the module may use one while it is imported.
+    """
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # what is in the current directory, as with `python -m`
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
         raise CronkitError(f"bad scheduler {target!r}: MODULE:NAME, such as app:scheduler")

@@ -100,8 +100,8 @@ class Engine:
         """Held while runs are claimed, or their ends recorded."""
         self.recorder = Recorder(storage, clock, settings.batch, self._recorded, self.turn)
         self.lateness: deque[float] = deque(maxlen=1_000)
-        """Seconds between when a slot should have started and when it did; the last 1,000 that had
-        nothing to wait for, such as another run."""
+        """Seconds between when a slot should have started and when it did: the last 1,000 that were
+        not pending before, as queued runs and retries are. A wait for room counts."""
         self.last_tick: datetime | None = None
         self.running = False
         """Whether `run` has begun."""
@@ -234,11 +234,11 @@ class Engine:
         self.last_tick = wake.now
         await self._cancel_asked(wake.cancels)
         self._due_by = math.inf
-        if wake.at is None or self._stopping:
+        if self._stopping:
             return self.settings.poll
-        left = (wake.at - wake.now).total_seconds()
+        left = math.inf if wake.at is None else (wake.at - wake.now).total_seconds()
         if left <= 0:
-            return min(self.settings.poll, await self._claim_all())
+            return await self._claim_all()
         self._nothing_done = False
         self._due_by = self.clock.monotonic() + left
         return min(self.settings.poll, left)

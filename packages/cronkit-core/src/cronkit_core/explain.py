@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
 from .policy import MICROSECOND
 from .runs import Run, Skip, SkipReason, Status, counted_slots
 from .tasks import Task, latest
+
+LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 
 
 class Fate(StrEnum):
@@ -66,7 +68,7 @@ def slot_meant(
     recorded = {run.slot for run in runs if not run.manual}
     recorded |= {slot for skip in skips for slot in (skip.first_slot, skip.last_slot)}
     for span in spans:
-        end = instant + span
+        end = instant + min(span, LAST_INSTANT - instant)
         slots = {slot for slot in recorded if instant <= slot < end}
         slots |= set(_named(task, instant, end))
         if instant in slots or len(slots) > 1:

@@ -72,7 +72,8 @@ class Handlers:
         try:
             # What a decorator wraps may take something else than the decorator does.
             signature = inspect.signature(handler, follow_wrapped=False)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, NameError):
+            # NameError: Python 3.14 evaluates annotations, which may be for type checkers.
             return
         try:
             signature.bind(*self.handler_arguments)

@@ -28,7 +28,7 @@ BACKFILL_LIMIT = 10_000
 """How many slots one backfill runs at most."""
 ATTEMPTS_SHOWN = 1_001
 """How many attempts at a slot are read to explain it: one more than a policy allows retries."""
-RUNS_AROUND = 1_000
+RUNS_AROUND = 150
 """How many runs around an instant are read to find the slot that is meant: the newest."""
 MOST_LIVE = 100_000
 """How many runs of a task that have not ended are looked at."""

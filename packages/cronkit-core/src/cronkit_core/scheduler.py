@@ -50,7 +50,8 @@ class SchedulerStatus:
     last_tick: datetime | None
     """When the loop of this process last looked for due work (UTC); None before the first time."""
     lateness_p50: float | None
-    """How late the last thousand slots started in this process: median; None before the first."""
+    """How late the last thousand slots started in this process: median; None before the first. A
+    run that was pending before, as a queued one or a retry, is left out; a wait for room counts."""
     lateness_p99: float | None
     """Of the same, how late all but the latest hundredth were."""
     tasks: int

@@ -16,6 +16,6 @@ else:
 
         One that is frozen at run time sets each field through a call: 2.9 us for a task's record
         instead of 0.3 us, and together a sixth of a burst in memory. What users are given (`Task`,
-        `Run`, events) is frozen in earnest.
+        `Run`, events) is frozen in earnest, but for the record in `Task.record`.
         """
         return dataclass(slots=slots, unsafe_hash=frozen)

@@ -105,11 +105,11 @@ class CroniterSchedule(Schedule):
         all of the expression's times: it is counted in one step. Other days are walked through.
         """
         at, end = instant(start, "start"), instant(end, "end")
-        count = 0
+        count, times = 0, self._times_of_a_day()
         while (slot := self.next_after(at)) is not None and slot <= end:
             day = self._plain_day(slot)
             if day is not None and at < day[0] and day[1] <= end:
-                count += self._times_of_a_day()
+                count += times
                 at = day[1] - _MICROSECOND
             else:
                 count += 1

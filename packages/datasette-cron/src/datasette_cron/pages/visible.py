@@ -16,7 +16,8 @@ _HIDDEN = re.compile(f"[{HIDDEN}]")
 # What is typed into a form must come back as it was, so fields keep their value; in attributes and
 # in the title there are no elements.
 _PARTS = re.compile(
-    rf"<(?P<field>textarea|option)\b.*?</(?P=field)>|<title>.*?</title>|<[^>]*>|[{HIDDEN}]",
+    rf"<textarea\b.*?</textarea>|<option\b[^>]*>[^<]*</option>|<title>.*?</title>|<[^>]*>"
+    rf"|[{HIDDEN}]",
     re.DOTALL,
 )
 _VALUE = re.compile(r'( value="[^"]*")')
@@ -32,7 +33,7 @@ def _part(found: re.Match[str]) -> str:
     part = found[0]
     if not part.startswith("<"):
         return f'<span class="cron-code-point">{_code(part)}</span>'
-    if found["field"]:
+    if part.startswith(("<textarea", "<option")) and part.endswith(("</textarea>", "</option>")):
         return part
     return "".join(
         piece if i % 2 else _HIDDEN.sub(lambda hidden: _code(hidden[0]), piece)
