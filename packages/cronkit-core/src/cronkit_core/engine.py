@@ -274,15 +274,21 @@ class Engine:
                 if self._stopping:  # the turn may have been long in coming
                     break
                 self._in_doubt = True
+                asked, wall = self.clock.monotonic(), self.clock.now()
                 claimed = await self.storage.claim(
                     planner.plan,
-                    self.clock.now(),
+                    wall,
                     owner=self.owner,
                     lease=self._lease,
                     limit=min(self.settings.batch, room) if room > 0 else self.settings.batch,
                     full_groups=sorted(self._full_groups),
                 )
             waited = {owed.run.id for owed in planner.claim.resumes}
+            if not self.executions.all:
+                # The leases begin with the claim, whose answer may have been long in coming; with
+                # other runs under way, theirs run out first.
+                self._renew_at = asked + self.settings.lease / 3
+                self._renew_when = wall + self._lease / 3
             for run, task_id in claimed.runs:
                 self._start(run, planner.tasks[task_id], task_id, waited=run.id in waited)
             self._in_doubt = False
@@ -304,10 +310,6 @@ class Engine:
         return 0.0
 
     def _start(self, run: Run, task: Task, task_id: int, *, waited: bool = False) -> None:
-        if not self.executions.all:
-            # The leases are new; with others under way, theirs run out first.
-            self._renew_at = self.clock.monotonic() + self.settings.lease / 3
-            self._renew_when = self.clock.now() + self._lease / 3
         # A run that was pending, such as a queued one, had something to wait for.
         late = None if waited else lateness(run)
         if late is not None:
@@ -387,18 +389,19 @@ class Engine:
             return
         known = dict(self.executions.all)
         mine = await self.storage.renew(self.owner, wall, self._lease, reports)
-        self._in_doubt = False
         self._renew_at = now + self.settings.lease / 3
         self._renew_when = wall + self._lease / 3
         for report in reports:
             known[report.run_id].active.reported()
         kept = {run.id: run for run in sorted(mine, key=lambda run: run.id)}
-        for run_id, run in kept.items():
-            if run_id not in known:
-                await self._adopt(run)
         for run_id in known:
             if run_id not in kept:
                 self.executions.cancel(run_id, LEASE_LOST)
+        self._in_doubt = not kept.keys() <= known.keys()  # until all of them are adopted
+        for run_id, run in kept.items():
+            if run_id not in known:
+                await self._adopt(run)
+        self._in_doubt = False
 
     def _reports(self, now: float) -> list[Report]:
         """What runs have to say that are not over in a moment anyway."""
@@ -438,7 +441,9 @@ class Engine:
         hurry = self._stopping
         self._stopping = True
         self._wake.set()
-        # A claim that is under way brings its runs before anything else.
+        # A claim that is under way, or whose answer was lost, brings its runs before anything else.
+        if self._in_doubt:
+            self._resting.clear()
         await self.clock.wait(self._resting, STOP_GRACE if hurry else max(grace, STOP_GRACE))
         if not hurry:
             await self.clock.wait(self.executions.empty, grace)
