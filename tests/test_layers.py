@@ -31,6 +31,7 @@ LAYERS = (
     ("task_operations",),
     ("run_operations",),
     ("scheduler",),
+    ("cli_common",),
     ("cli_run",),
     ("cli_look",),
     ("cli",),

@@ -7,8 +7,9 @@ import asyncio
 import sqlite3
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker import Counter, Figures, main
 
@@ -19,50 +20,21 @@ NEXT = "2026-01-01T02:00:00.000000+00:00"
 
 
 async def sqlite(count: int, synchronous: str = "NORMAL", **options: Any) -> Figures:
-    """A loop on sqlite3, in this thread."""
+    """The least that it takes: six columns, and one index."""
     with tempfile.TemporaryDirectory() as folder:
-        connection = sqlite3.connect(Path(folder, "raw.db"), isolation_level=None)
-        execute, many = connection.execute, connection.executemany
-        execute("PRAGMA journal_mode = WAL")
-        execute(f"PRAGMA synchronous = {synchronous}")
-        execute("CREATE TABLE tasks (id INTEGER PRIMARY KEY, name TEXT UNIQUE, next_run_at TEXT)")
-        execute("CREATE INDEX tasks_due ON tasks (next_run_at)")
-        execute(
-            "CREATE TABLE runs (id INTEGER PRIMARY KEY, task_id INTEGER, slot TEXT, status TEXT, "
-            "started_at TEXT, finished_at TEXT, UNIQUE (task_id, slot))"
+        connection = opened(Path(folder, "raw.db"), synchronous)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(
+            """
+            CREATE TABLE tasks (id INTEGER PRIMARY KEY, name TEXT UNIQUE, next_run_at TEXT);
+            CREATE INDEX tasks_due ON tasks (next_run_at);
+            CREATE TABLE runs (id INTEGER PRIMARY KEY, task_id INTEGER, slot TEXT, status TEXT,
+                started_at TEXT, finished_at TEXT, UNIQUE (task_id, slot));
+            """
         )
-        execute("BEGIN")
-        names = ((f"task {i}", DUE) for i in range(count))
-        many("INSERT INTO tasks (name, next_run_at) VALUES (?, ?)", names)
-        execute("COMMIT")
-        began, first = time.perf_counter(), 1
-        while True:
-            execute("BEGIN IMMEDIATE")
-            due = execute(
-                "SELECT id, next_run_at FROM tasks WHERE next_run_at <= ? "
-                "ORDER BY next_run_at LIMIT ?",
-                (NOW, BATCH),
-            ).fetchall()
-            ids = range(first, first + len(due))
-            many("UPDATE tasks SET next_run_at = ? WHERE id = ?", [(NEXT, i) for i, _ in due])
-            many(
-                "INSERT INTO runs (id, task_id, slot, status, started_at) "
-                "VALUES (?, ?, ?, 'running', ?)",
-                [(run, i, slot, NOW) for run, (i, slot) in zip(ids, due, strict=True)],
-            )
-            execute("COMMIT")
-            if not due:
-                break
-            execute("BEGIN IMMEDIATE")
-            many(
-                "UPDATE runs SET status = 'success', finished_at = ? WHERE id = ?",
-                [(NOW, run) for run in ids],
-            )
-            execute("COMMIT")
-            first += len(due)
-        took = time.perf_counter() - began
-        connection.close()
-    return {"seconds": took, "per_second": count / took}
+        fill = "INSERT INTO tasks (name, next_run_at) VALUES (?, ?)"
+        tasks = ((f"task {i}", DUE) for i in range(count))
+        return timed(connection, fill, tasks, count, BARE)
 
 
 async def sqlite_same_rows(count: int, synchronous: str = "NORMAL", **options: Any) -> Figures:
@@ -74,55 +46,113 @@ async def sqlite_same_rows(count: int, synchronous: str = "NORMAL", **options: A
         storage = SQLiteStorage(path)
         await storage.open()
         await storage.close()
-        connection = sqlite3.connect(path, isolation_level=None)
-        execute, many = connection.execute, connection.executemany
-        execute(f"PRAGMA synchronous = {synchronous}")
-        execute("BEGIN")
-        many(
+        fill = (
             "INSERT INTO cronkit_tasks (name, handler, schedule_type, schedule_config, next_slot, "
             "next_run_at, schedule_since, created_at, updated_at) "
-            "VALUES (?, 'noop', 'interval', '{\"interval\": 3600}', ?, ?, ?, ?, ?)",
-            ((f"task {i:07}", DUE, DUE, DUE, DUE, DUE) for i in range(count)),
+            "VALUES (?, 'noop', 'interval', '{\"interval\": 3600}', ?, ?, ?, ?, ?)"
         )
+        tasks = ((f"task {i:07}", DUE, DUE, DUE, DUE, DUE) for i in range(count))
+        return timed(opened(path, synchronous), fill, tasks, count, SAME)
+
+
+Due = list[tuple[int, Any]]
+"""Ids for runs, and the rows of the tasks."""
+Writes = list[tuple[str, list[tuple[Any, ...]]]]
+
+
+class Work(NamedTuple):
+    """How a claim finds what is due, and what it and the ends write."""
+
+    due: str
+    claim: Callable[[Due], Writes]
+    end: Callable[[Due], Writes]
+
+
+BARE = Work(
+    "SELECT id, next_run_at FROM tasks WHERE next_run_at <= ? ORDER BY next_run_at LIMIT ?",
+    lambda due: [
+        (
+            "UPDATE tasks SET next_run_at = ? WHERE id = ?",
+            [(NEXT, task) for _, (task, _) in due],
+        ),
+        (
+            "INSERT INTO runs (id, task_id, slot, status, started_at) "
+            "VALUES (?, ?, ?, 'running', ?)",
+            [(run, task, slot, NOW) for run, (task, slot) in due],
+        ),
+    ],
+    lambda due: [
+        (
+            "UPDATE runs SET status = 'success', finished_at = ? WHERE id = ?",
+            [(NOW, run) for run, _ in due],
+        )
+    ],
+)
+SAME = Work(
+    "SELECT * FROM cronkit_tasks WHERE enabled = 1 AND broken IS NULL AND priority = 0 "
+    "AND next_run_at <= ? ORDER BY next_run_at, id LIMIT ?",
+    lambda due: [
+        (
+            "UPDATE cronkit_tasks SET next_slot = ?, next_run_at = ?, runs_started = 1, "
+            "revision = revision + 1 WHERE id = ?",
+            [(NEXT, NEXT, task[0]) for _, task in due],
+        ),
+        (
+            "INSERT INTO cronkit_runs (id, task_id, task_name, slot, triggered_by, scheduled_for, "
+            "epoch, status, owner, lease_until, started_at) "
+            "VALUES (?, ?, ?, ?, 'schedule', ?, 2, 'running', 'raw:1:00000000', ?, ?)",
+            [(run, task[0], task[1], DUE, DUE, NEXT, NOW) for run, task in due],
+        ),
+    ],
+    lambda due: [
+        (
+            "UPDATE cronkit_runs SET status = 'success', finished_at = ?, duration_ms = 0, "
+            "lease_until = NULL WHERE id = ? AND epoch = 2 AND status = 'running'",
+            [(NOW, run) for run, _ in due],
+        ),
+        (
+            "UPDATE cronkit_tasks SET revision = revision + 1, last_run_at = ?, "
+            "last_status = 'success', last_success_at = ? WHERE id = ?",
+            [(NOW, NOW, task[0]) for _, task in due],
+        ),
+    ],
+)
+
+
+def opened(path: Path, synchronous: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    return connection
+
+
+def timed(
+    connection: sqlite3.Connection,
+    fill: str,
+    tasks: Iterable[tuple[Any, ...]],
+    count: int,
+    work: Work,
+) -> Figures:
+    """A loop on sqlite3, in this thread, from the first claim to the last end."""
+    execute, many = connection.execute, connection.executemany
+    execute("BEGIN")
+    many(fill, tasks)
+    execute("COMMIT")
+    began, first = time.perf_counter(), 1
+    while True:
+        execute("BEGIN IMMEDIATE")
+        due = list(enumerate(execute(work.due, (NOW, BATCH)).fetchall(), first))
+        for sql, rows in work.claim(due):
+            many(sql, rows)
         execute("COMMIT")
-        began, first = time.perf_counter(), 1
-        while True:
-            execute("BEGIN IMMEDIATE")
-            due = execute(
-                "SELECT * FROM cronkit_tasks WHERE enabled = 1 AND broken IS NULL AND priority = 0 "
-                "AND next_run_at <= ? ORDER BY next_run_at, id LIMIT ?",
-                (NOW, BATCH),
-            ).fetchall()
-            runs = list(enumerate(((row[0], row[1]) for row in due), first))
-            many(
-                "UPDATE cronkit_tasks SET next_slot = ?, next_run_at = ?, runs_started = 1, "
-                "revision = revision + 1 WHERE id = ?",
-                [(NEXT, NEXT, task) for _, (task, _) in runs],
-            )
-            many(
-                "INSERT INTO cronkit_runs (id, task_id, task_name, slot, triggered_by, "
-                "scheduled_for, epoch, status, owner, lease_until, started_at) "
-                "VALUES (?, ?, ?, ?, 'schedule', ?, 2, 'running', 'raw:1:00000000', ?, ?)",
-                [(run, task, name, DUE, DUE, NEXT, NOW) for run, (task, name) in runs],
-            )
-            execute("COMMIT")
-            if not due:
-                break
-            execute("BEGIN IMMEDIATE")
-            many(
-                "UPDATE cronkit_runs SET status = 'success', finished_at = ?, duration_ms = 0, "
-                "lease_until = NULL WHERE id = ? AND epoch = 2 AND status = 'running'",
-                [(NOW, run) for run, _ in runs],
-            )
-            many(
-                "UPDATE cronkit_tasks SET revision = revision + 1, last_run_at = ?, "
-                "last_status = 'success', last_success_at = ? WHERE id = ?",
-                [(NOW, NOW, task) for _, (task, _) in runs],
-            )
-            execute("COMMIT")
-            first += len(due)
-        took = time.perf_counter() - began
-        connection.close()
+        if not due:
+            break
+        execute("BEGIN IMMEDIATE")
+        for sql, rows in work.end(due):
+            many(sql, rows)
+        execute("COMMIT")
+        first += len(due)
+    took = time.perf_counter() - began
+    connection.close()
     return {"seconds": took, "per_second": count / took}
 
 

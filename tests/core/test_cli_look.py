@@ -97,7 +97,7 @@ def test_what_is_declared_is_not_added(app: Path, capsys: pytest.CaptureFixture[
     ("words", "said"),
     [
         (["tasks", "lookapp:nobody"], "the module 'lookapp' has no 'nobody'"),
-        (["runs", "lookapp:scheduler", "-n", "0"], "bad number '0': 1 to 10000"),
+        (["runs", "lookapp:scheduler", "-n", "0"], "'0': a number from 1 to 100000"),
         (["runs", "lookapp:scheduler", "--status", "odd"], "invalid choice"),
     ],
 )

@@ -4,6 +4,7 @@ lifespan, uvloop, asyncio's eager tasks. Real processes, real signals, the real 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from cronkit_core import CronkitError, Reason, SQLiteStorage
+from cronkit_core import CronkitError, Reason, Scheduler, SQLiteStorage
 from cronkit_core.cli_run import add_run_command, run_command
 from cronkit_core.storage.base import RunQuery
 
@@ -443,3 +444,22 @@ def test_with_eager_tasks(tmp_path: Path, debug: bool) -> None:
         with process("burst.py", folder=tmp_path, python=python) as started:
             code, said = end(started)
         assert (code, said.splitlines()[-1:]) == (0, ["fine"]), (python, said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signals_where_event_loops_take_none(number: int, monkeypatch) -> None:
+    """As on Windows."""
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", refuse)
+    before = signal.getsignal(number)
+    scheduler = Scheduler()
+    serving = asyncio.create_task(scheduler.serve_forever())
+    while signal.getsignal(number) is before:
+        await asyncio.sleep(0)
+    signal.raise_signal(number)
+    await asyncio.wait_for(serving, 20)
+    assert signal.getsignal(number) is before
+    assert scheduler.failure is None

@@ -185,11 +185,10 @@ def _ended(
     """`record`, whose schedule is over, without a next slot, and its slots that came already."""
     slot = record.next_slot
     skips: tuple[Skip, ...] = ()
-    if slot is not None and slot <= now:
-        # Its jitter is not over yet, or it came while the task was disabled.
+    if not old.enabled:
+        skips = _passed(record, now)
+    elif slot is not None and slot <= now:  # its jitter is not over yet
         skips = (Skip(old.name, slot, slot, 1, SkipReason.ENDED, now),)
-        if not old.enabled:
-            skips = _passed(record, now)
     return replace(record, next_slot=None, next_run_at=None), skips
 
 

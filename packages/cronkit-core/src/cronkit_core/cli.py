@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from .cli_common import positive, print_json
 from .cli_look import add_look_commands
 from .cli_run import add_run_command
 from .errors import CronkitError
@@ -23,7 +24,6 @@ from .schedules import Schedule, lint, parse_schedule
 from .schedules.moment import parse_moment
 
 OK, NOTHING, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-_MOST = 100_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "next", parents=[common, after], help="the next slots, in UTC and local time"
     )
-    command.add_argument("-n", type=_count, default=5, metavar="N", help="how many (default: 5)")
+    command.add_argument("-n", type=positive, default=5, metavar="N", help="how many (default: 5)")
     command.set_defaults(run=_next)
 
     command = commands.add_parser(
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("end", metavar="END", help="ISO 8601; local to --tz")
     command.add_argument("--count", action="store_true", help="only count them")
     command.add_argument(
-        "-n", type=_count, default=1000, metavar="N", help="at most so many (default: 1000)"
+        "-n", type=positive, default=1000, metavar="N", help="at most so many (default: 1000)"
     )
     command.set_defaults(run=_between)
 
@@ -100,12 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     add_run_command(commands)
     add_look_commands(commands)
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MOST:
-        raise argparse.ArgumentTypeError(f"{text[:20]!r}: a number from 1 to {_MOST}")
-    return int(text)
 
 
 # Commands
@@ -137,7 +131,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     warnings = lint(schedule, after=after)
     slot = schedule.next_after(after)
     if arguments.json:
-        _print_json(
+        print_json(
             {
                 "description": schedule.describe(),
                 "kind": schedule.kind,
@@ -160,7 +154,7 @@ def _lint(arguments: argparse.Namespace) -> int:
     schedule = _schedule(arguments)
     warnings = lint(schedule, after=_after(arguments, schedule))
     if arguments.json:
-        _print_json([_as_data(warning) for warning in warnings])
+        print_json([_as_data(warning) for warning in warnings])
     elif not warnings:
         print("no warnings")
     else:
@@ -210,9 +204,7 @@ def _show(
     zone = _zone(arguments, schedule)
     if arguments.json:
         data = {"schedule": schedule.to_dict(), "timezone": zone or "UTC"}
-        _print_json(
-            {**data, "slots": [_slot_data(*row, zone) for row in _rows(slots, zone, after)]}
-        )
+        print_json({**data, "slots": [_slot_data(*row, zone) for row in _rows(slots, zone, after)]})
     elif not slots:
         print("no slots", file=sys.stderr)
     else:
@@ -286,7 +278,3 @@ def _as_data(warning: Any) -> dict[str, str]:
         "message": warning.message,
         "suggestion": warning.suggestion,
     }
-
-
-def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2))

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .cli_run import LOCATION, find, made
+from .cli_common import LOCATION, positive, print_json
+from .cli_run import find, made
 from .runs import Status
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # The scheduler and the storages are loaded by these commands alone, and not by the others.
 
 OK, NOTHING = 0, 1
-MOST = 10_000
 Read = Callable[["Storage", argparse.Namespace], Awaitable[list[dict[str, Any]]]]
 
 
@@ -28,7 +27,7 @@ def add_look_commands(commands: Any) -> None:
     """Add the commands to the sub-commands of an argument parser."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("scheduler", metavar="MODULE:NAME", help=LOCATION)
-    common.add_argument("-n", type=_count, default=50, metavar="N", help="how many (default: 50)")
+    common.add_argument("-n", type=positive, default=50, metavar="N", help="how many (default: 50)")
     common.add_argument("--json", action="store_true", help="print JSON")
 
     command: argparse.ArgumentParser = commands.add_parser(
@@ -45,23 +44,20 @@ def add_look_commands(commands: Any) -> None:
     command.set_defaults(run=lambda arguments: _look(arguments, _runs))
 
 
-def _count(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() else 0
-    if not 1 <= number <= MOST:
-        raise argparse.ArgumentTypeError(f"bad number {text!r}: 1 to {MOST}")
-    return number
-
-
 def _look(arguments: argparse.Namespace, read: Read) -> int:
     found = find(arguments.scheduler)
     rows = asyncio.run(_read(found, arguments, read))
     if arguments.json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False, default=datetime.isoformat))
+        print_json([{key: _plain(value) for key, value in row.items()} for row in rows])
     elif rows:
         print("\n".join(_table(rows)))
     else:
         print("cronkit: the storage has nothing that fits", file=sys.stderr)
     return OK if rows else NOTHING
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 async def _read(found: Any, arguments: argparse.Namespace, read: Read) -> list[dict[str, Any]]:

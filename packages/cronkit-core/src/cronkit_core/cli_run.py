@@ -11,13 +11,13 @@ import sys
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+from .cli_common import LOCATION
 from .errors import CronkitError
 
 if TYPE_CHECKING:
     from .scheduler import Scheduler
 
 LEVELS = ("debug", "info", "warning", "error")
-LOCATION = "where the scheduler is, such as app:scheduler; a function that makes it will do"
 
 
 def add_run_command(commands: Any) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -14,7 +14,7 @@ from .changes import FIRST_INSTANT
 from .definition import check_config, check_name, decode_leniently
 from .errors import Conflict, InvalidTask, RunNotFound, TaskActive, TaskNotFound
 from .events import LeaseLost, RunFailed, RunLost, RunSucceeded, TaskTriggered
-from .explain import NEAR, Explanation, explain_around, slot_meant
+from .explain import LAST_INSTANT, NEAR, Explanation, explain_around, slot_meant
 from .policy import MICROSECOND
 from .runs import LiveRun, NewRun, Reason, Run, Skip, Status, Trigger, live_run
 from .schedules.base import instant
@@ -32,7 +32,6 @@ RUNS_AROUND = 150
 """How many runs around an instant are read to find the slot that is meant: the newest."""
 MOST_LIVE = 100_000
 """How many runs of a task that have not ended are looked at."""
-LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 LIVE = (Status.PENDING, Status.RUNNING)
 
 

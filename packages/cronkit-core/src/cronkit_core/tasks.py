@@ -11,7 +11,6 @@ from typing import Any
 
 from .retry import RetryPolicy, spread
 from .schedules.base import Schedule
-from .values import value
 
 
 class Overlap(StrEnum):
@@ -64,7 +63,7 @@ class Policies:
     """How long to keep runs of the task; None: as the scheduler says."""
 
 
-@value(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class TaskRecord:
     """A task as a storage keeps it: texts, numbers and instants, nothing decoded.
 

@@ -14,8 +14,8 @@ else:
     def value(*, frozen: bool, slots: bool):
         """A dataclass that is frozen for the type checker, and trusts it.
 
-        One that is frozen at run time sets each field through a call: 2.9 us for a task's record
-        instead of 0.3 us, and together a sixth of a burst in memory. What users are given (`Task`,
-        `Run`, events) is frozen in earnest, but for the record in `Task.record`.
+        One that is frozen at run time sets each field through a call: 1.8 us for a `Finish` instead
+        of 0.2 us. For what passes between engine and storage alone; what users are given (`Task`,
+        its record, `Run`, events) is frozen in earnest.
         """
         return dataclass(slots=slots, unsafe_hash=frozen)

@@ -80,6 +80,7 @@ async def explain_task(call: Call) -> Response:
             "text": found.text,
             "runs": [run_json(run) for run in found.runs],
             "skip": None if found.skip is None else skip_json(found.skip),
+            "by_hand": [run_json(run) for run in found.by_hand],
         }
     )
 

@@ -51,7 +51,7 @@ async def create_task(call: Call) -> Response:
     return Response.json(
         {"ok": True, "task": task_details(task, secrets=True)},
         status=201,
-        headers={"location": str(address)},
+        headers={"location": str(address), "etag": version(task.record)},
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from datasette.utils import StartupError
 
-from cronkit_core.changes import anchor_of, define
+from cronkit_core.changes import define
 from cronkit_core.definition import MAX_SECONDS, check_config, check_name, make_policies, unknown
 from cronkit_core.errors import CronkitError, InvalidSchedule, InvalidTask
 from cronkit_core.schedules.parse import parse_schedule
@@ -221,7 +221,7 @@ class _Reader:
 
     def _check_schedule(self, spec: object, timezone: str | None) -> None:
         try:
-            parse_schedule(spec, timezone, anchor=anchor_of(self._now), seed="")
+            parse_schedule(spec, timezone, anchor=self._now, seed="")
         except InvalidSchedule as error:
             if error.where != "timezone" or error.spec != timezone:
                 raise  # else it is told of the key `timezone`

@@ -129,14 +129,17 @@ class CroniterSchedule(Schedule):
 
     def _times_of_a_day(self) -> int:
         """How many times the expression names on a day that it matches."""
-        hash_id = self._seed.encode() if self._seed else None
-        fields, _ = _croniter().croniter.expand(self._expression, hash_id=hash_id)
+        fields, _ = _croniter().croniter.expand(self._expression, hash_id=self._hash_id)
         minutes, hours, *rest = fields
         seconds = rest[3] if len(rest) > 3 else [0]
         total = 1
         for values, whole in ((minutes, 60), (hours, 24), (seconds, 60)):
             total *= whole if "*" in values else len(set(values))
         return total
+
+    @property
+    def _hash_id(self) -> bytes | None:
+        return self._seed.encode() if self._seed else None
 
     def _ask(self, method: str, start: datetime, limit: datetime) -> datetime | None:
         """The first answer that lies beyond `limit`, in the direction of `method`."""
@@ -146,7 +149,7 @@ class CroniterSchedule(Schedule):
                 self._expression,
                 start.astimezone(self._zone),
                 day_or=self._days == "either",
-                hash_id=self._seed.encode() if self._seed else None,
+                hash_id=self._hash_id,
             )
             for _ in range(_TRIES):
                 slot: datetime = getattr(cron, method)(datetime).astimezone(UTC)
