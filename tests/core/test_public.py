@@ -120,3 +120,17 @@ Scheduler()
 print(*{"sqlite3", "aiosqlite", "psycopg"} & set(sys.modules))
 """
     assert run(code).split() == []
+
+
+@pytest.mark.parametrize("missing", ["psycopg", "psycopg_pool"])
+def test_all_names_come_without_the_extra_of_postgresql(missing: str) -> None:
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+from cronkit_core import *
+try:
+    PostgresStorage("postgresql:///jobs")
+except ImportError as error:
+    print(error)
+"""
+    assert "install cronkit-core[postgres]" in run(code)

@@ -17,12 +17,11 @@ from typing import Literal, TypeVar
 try:
     import psycopg
     import psycopg_pool
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
 except ImportError as error:
-    raise ImportError(
-        "PostgresStorage needs psycopg 3 and its pool: install cronkit-core[postgres]"
-    ) from error
-
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+    _missing: ImportError | None = error
+else:
+    _missing = None
 
 from ..errors import StorageError
 from ..runs import Finish, NewRun, Run, Skip
@@ -74,6 +73,8 @@ class PostgresStorage:
     Between `min_connections` and `max_connections` are kept open, and one more to hear of changes.
     A call waits `timeout` seconds for a connection, and `lock_timeout` seconds for a lock, before
     it raises StorageError.
+
+    Raises ImportError without psycopg, and ValueError for a bad argument.
     """
 
     precision = timedelta(microseconds=1)
@@ -89,6 +90,10 @@ class PostgresStorage:
         timeout: float = 5.0,
         lock_timeout: float = 10.0,
     ) -> None:
+        if _missing is not None:
+            raise ImportError(
+                "PostgresStorage needs psycopg 3 and its pool: install cronkit-core[postgres]"
+            ) from _missing
         if clock not in ("database", "caller"):
             raise ValueError(f"bad clock {clock!r}: 'database' or 'caller'")
         if not schema.isidentifier() or len(schema.encode()) > MAX_SCHEMA:
@@ -127,7 +132,8 @@ class PostgresStorage:
                     await self._configure(connection)
                     await migrate(connection, self.schema, self.where)
                 least, most = self._sizes
-                pool = psycopg_pool.AsyncConnectionPool[Connection](
+                pool: psycopg_pool.AsyncConnectionPool[Connection]
+                pool = psycopg_pool.AsyncConnectionPool(
                     self._conninfo,
                     kwargs={"autocommit": True},
                     min_size=least,

@@ -8,8 +8,6 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
-import psycopg
-
 from ..clock import SystemClock
 from .postgres_rows import Connection
 
@@ -53,6 +51,8 @@ class Listener:
                 await work
 
     async def _run(self) -> None:
+        import psycopg  # an extra: whoever comes here has it
+
         failures = 0
         while True:
             try:

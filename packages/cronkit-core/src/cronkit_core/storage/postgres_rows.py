@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
-from typing import Any
-
-from psycopg import AsyncConnection
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..runs import LiveRun, NewRun, Reason, Run, Skip, SkipReason, Status, Trigger
 from ..tasks import TaskRecord
 
-Connection = AsyncConnection[tuple[Any, ...]]
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+Connection: TypeAlias = "AsyncConnection[tuple[Any, ...]]"
 Rows = list[tuple[Any, ...]]
 
 TASK_COLUMNS = tuple(f.name for f in fields(TaskRecord))
