@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cronkit_core.errors import InvalidSchedule, NaiveDatetime
 from cronkit_core.schedules import Bounded, Except, Schedule, Union, exclude, parse_schedule
+from cronkit_core.schedules._local import EVERY_KIND, years_by_kind
 
 MICRO = timedelta(microseconds=1)
 FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -334,6 +335,8 @@ def test_jumps(spec: dict[str, Any], asked: int, zone: str | None, monkeypatch: 
         {"schedule": "FREQ=DAILY;BYHOUR=9", "except": ["FREQ=HOURLY"]},
         {"schedule": 120, "except": [{"schedule": 60, "except": ["30 0 0 1 1 *"]}]},
         {"schedule": "0 0 30 2 *", "except": [60]},
+        # a year with an interval of quarter seconds takes long, and is of no matter here
+        {"schedule": "21-25 * L * *", "except": [{"any": [777.25, {"any": ["* * * * *"]}]}]},
     ],
 )
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
@@ -345,6 +348,33 @@ def test_nothing_left(spec: dict[str, Any], zone: str | None, monkeypatch: Any) 
     assert schedule.previous_before(utc("2026-06-15T00:00")) is None
     assert schedule.previous_before(LAST) is None
     assert schedule.count_between(utc("2020-01-01T00:00"), utc("2030-01-01T00:00")) == 0
+
+
+def test_beyond_its_bounds_a_schedule_is_not_asked() -> None:
+    inner = Counted(parse_schedule("0 9 29 2 *"))
+    schedule = Bounded.parse(inner, "2024-01-01", "2026-12-31T12:00", None)
+    start, end = utc("2024-01-01T00:00"), utc("2026-12-31T12:00")
+
+    assert schedule.next_after(end) is None
+    assert schedule.next_after(LAST) is None
+    assert schedule.previous_before(start) is None
+    assert schedule.previous_before(FIRST) is None
+    assert list(schedule.between(end, LAST)) == []
+    assert list(schedule.between(FIRST, start - MICRO)) == []
+    assert inner.asked == 0
+    assert schedule.next_after(start) == utc("2024-02-29T09:00") == schedule.previous_before(end)
+
+
+def test_forty_years_in_a_row_have_a_year_of_every_kind() -> None:
+    """What a search for a slot that never comes relies on, to end after so many years."""
+    every = set(range(len(years_by_kind())))
+    kinds = {
+        y: k for k, years in enumerate(years_by_kind()) for y in range(10_000) if years >> y & 1
+    }
+
+    assert sorted(kinds) == list(range(1, 10_000))
+    for begin in range(1, 10_001 - EVERY_KIND):
+        assert {kinds[y] for y in range(begin, begin + EVERY_KIND)} == every, begin
 
 
 def test_times_of_old_that_lie_off_the_minute() -> None:

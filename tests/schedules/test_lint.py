@@ -350,6 +350,13 @@ def test_a_clock_change_that_is_over_is_not_warned_of() -> None:
     assert [w.code for w in lint(once, after=datetime(2028, 1, 1, tzinfo=UTC))] == ["past"]
 
 
+def test_gaps_are_told_where_all_overlaps_are_taken_out() -> None:
+    schedule = parse_schedule({"schedule": "0-59 2 * * *", "except": ["0-59 2 * 10 *"]}, BERLIN)
+    (warning,) = lint(schedule, after=datetime(2027, 1, 1, tzinfo=UTC))
+    assert warning.code == "dst-gap"
+    assert "02:00 on 2027-03-28 and 2028-03-26" in warning.message
+
+
 ENDS = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -251,6 +251,53 @@ def test_a_distant_end_of_count_is_found_by_arithmetic(rule: str, most: int) -> 
     assert uncounted.count_between(start, last) == number
     assert uncounted.count_between(start, last - timedelta(seconds=1)) == number - 1
     assert parse(rule).next_after(last) is None
+
+
+OLD = [
+    # a start long ago, and a COUNT that ended long ago or is far from reached
+    ("FREQ=DAILY;COUNT=10", 1_500),
+    ("FREQ=HOURLY;COUNT=10", 1_500),
+    ("FREQ=SECONDLY;INTERVAL=7;BYHOUR=8,9,10;COUNT=1000000000", 1_500),
+    ("FREQ=DAILY;COUNT=1000", 5_000),
+    ("FREQ=WEEKLY;BYDAY=MO,WE,FR;BYHOUR=9,17;COUNT=5000", 5_500),
+    ("FREQ=MINUTELY;INTERVAL=5;BYDAY=MO,TU;BYHOUR=8,9,10;COUNT=10000", 6_500),
+    ("FREQ=YEARLY;COUNT=40", 5_500),
+    # a few in a century: the end is thousands of years away, and not looked for
+    ("FREQ=MONTHLY;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO;COUNT=60", 12_000),
+]
+
+
+@pytest.mark.usefixtures("known_changes")
+@pytest.mark.parametrize(("rule", "most"), OLD)
+def test_an_old_rule_with_a_count_answers_at_once_when_first_asked(rule: str, most: int) -> None:
+    for ask in ("next_after", "previous_before"):
+        cost = lines_of(lambda ask=ask: getattr(parse(rule, "19700101T090000"), ask)(NOW))
+        assert cost < most
+
+
+BY_THE_YEAR = [
+    "FREQ=DAILY;BYDAY=MO,TU",
+    "FREQ=DAILY;BYMONTHDAY=29,-31;BYHOUR=2,3",
+    "FREQ=WEEKLY;WKST=SU;BYDAY=SU,SA",
+    "FREQ=MONTHLY;INTERVAL=3;BYDAY=-1FR",
+    "FREQ=MONTHLY;BYDAY=MO,WE;BYHOUR=2,14;BYSETPOS=2,-1",
+    "FREQ=YEARLY;BYWEEKNO=1,53;BYDAY=MO,SU",
+    "FREQ=YEARLY;BYWEEKNO=1,-1;BYHOUR=2,14;BYSETPOS=1,-1",
+    "FREQ=YEARLY;BYYEARDAY=366,-366;SKIP=FORWARD;RSCALE=GREGORIAN",
+    "FREQ=MINUTELY;INTERVAL=7;BYHOUR=2;BYDAY=MO,SU",
+    "FREQ=YEARLY;INTERVAL=3;BYWEEKNO=53",
+    "FREQ=DAILY;INTERVAL=3;BYMONTH=2",
+]
+
+
+@pytest.mark.parametrize("rule", BY_THE_YEAR)
+@pytest.mark.parametrize("first", [1, 1850, 2026, 9690])
+def test_centuries_are_counted_as_their_years_are_one_by_one(rule: str, first: int) -> None:
+    schedule = parse(rule, "00010102T000000")
+    years = [datetime(year, 1, 1, tzinfo=UTC) for year in range(first, first + 310)]
+
+    one_by_one = sum(schedule.count_between(a, b) for a, b in pairwise(years))
+    assert schedule.count_between(years[0], years[-1]) == one_by_one > 0
 
 
 def test_a_date_among_what_is_wholly_excluded_is_found() -> None:

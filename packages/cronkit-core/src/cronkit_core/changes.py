@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from .definition import (
@@ -132,6 +133,14 @@ def save(
     if replace(record, updated_at=old.updated_at) == old:
         return None
     return TaskWrite(record, skips)
+
+
+def saved_as(wish: Definition, record: TaskRecord) -> Task:
+    """The task that `record`, saved for `wish`, stands for."""
+    if record.created_at != wish.created_at:
+        return decode_leniently(record)
+    config = json.loads(wish.config)
+    return Task(wish.name, wish.handler, wish.schedule, config, wish.policies, record)
 
 
 def _record(
@@ -305,8 +314,13 @@ def anchor_of(created_at: datetime) -> datetime:
 
 def _parse(name: str, spec: object, timezone: str | None, created_at: datetime) -> Schedule:
     anchor = anchor_of(created_at)
-    schedule = parse_schedule(spec, timezone, anchor=anchor, seed=name)
-    if schedule.next_after(FIRST_INSTANT) is None:
+    if isinstance(spec, str) and isinstance(timezone, str | None):
+        # Without an `H`, what it means does not depend on the task.
+        schedule, fires = _parse_text(spec, timezone, anchor, name if "h" in spec.lower() else None)
+    else:
+        schedule = parse_schedule(spec, timezone, anchor=anchor, seed=name)
+        fires = schedule.next_after(FIRST_INSTANT) is not None
+    if not fires:
         from .schedules.linting import lint  # needed where something is wrong
 
         found = [w.message for w in lint(schedule, after=anchor) if w.code == "never"]
@@ -315,6 +329,15 @@ def _parse(name: str, spec: object, timezone: str | None, created_at: datetime) 
             f"{why}: task {name!r} would never run ({schedule.describe()})", spec=spec
         )
     return schedule
+
+
+@lru_cache(maxsize=256)
+def _parse_text(
+    spec: str, timezone: str | None, anchor: datetime, seed: str | None
+) -> tuple[Schedule, bool]:
+    """The schedule, and whether it names any instant. Many tasks often have one schedule."""
+    schedule = parse_schedule(spec, timezone, anchor=anchor, seed=seed)
+    return schedule, schedule.next_after(FIRST_INSTANT) is not None
 
 
 def _task(record: TaskRecord, schedule: Schedule, policies: Policies) -> Task:

@@ -90,6 +90,8 @@ def _check_text(text: str, what: str) -> None:
 
 def make_policies(base: Policies = DEFAULTS, /, **options: Any) -> Policies:
     """`base` with `options` in place of what it had. Raises InvalidTask for what has no meaning."""
+    if not options:
+        return base
     known = {f.name for f in fields(Policies)}
     checked: dict[str, Any] = {}
     for key, value in options.items():
@@ -236,6 +238,7 @@ def dump_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
+@lru_cache(maxsize=1024)
 def dump_policies(policies: Policies) -> str:
     """The policies that have no column of their own and are not the default, as JSON text."""
     out: dict[str, Any] = {}

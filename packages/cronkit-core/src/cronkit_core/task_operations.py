@@ -112,7 +112,7 @@ class TaskOperations(Handlers, ABC):
                 some,
                 lambda name, old: changes.save(old, definitions[name], now, keep_earlier=True),
             )
-            tasks += [decode_leniently(saved[name]) for name in some]
+            tasks += [changes.saved_as(definitions[name], saved[name]) for name in some]
         self.wake()
         return tasks
 

@@ -3,7 +3,7 @@ slot would take too long."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from math import gcd
 from typing import TYPE_CHECKING
@@ -112,6 +112,15 @@ def _excluding(schedule: Schedule) -> Except | None:
     return schedule if isinstance(schedule, Except) else None
 
 
+def _flat(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
+    """The schedules that are no unions, those in unions included."""
+    for schedule in schedules:
+        if isinstance(schedule, Union):
+            yield from _flat(schedule.members)
+        else:
+            yield schedule
+
+
 class _Writer:
     """Writes down schedules, of their slots those at one fraction of a second."""
 
@@ -141,7 +150,7 @@ class _Writer:
         return paper
 
     def _without(self, schedule: Except, most: bool) -> Paper:
-        out = [self.write(part, most=not most) for part in schedule.schedules]
+        out = [self.write(part, most=not most) for part in _flat(schedule.schedules)]
         out.append(Spans((self._seconds(a), self._seconds(b)) for a, b in schedule.spans))
         plain = [paper for paper in out if paper.period <= CYCLE_YEARS]
         odd = [paper for paper in out if paper.period > CYCLE_YEARS]

@@ -36,6 +36,8 @@ FIRST_CHANGING = 1800
 """The first year in which a clock of the IANA data may change: all began with a local time that was
 kept at least until then (until 1845 in Manila)."""
 
+_UTC = ("UTC", "Etc/UTC")
+
 _NO_ZONES = {
     "localtime": "it is whichever zone the machine is set to",
     "posixrules": "it is whichever rules the machine has for zones that it does not know",
@@ -63,6 +65,8 @@ def load_zone(name: str) -> tzinfo:
 
 @lru_cache(maxsize=1024)
 def _load_zone(name: str) -> tzinfo:
+    if name in _UTC:
+        return UTC  # of whose clock it is known without looking that it never changes
     folder, slash, zone = name.partition("/")
     if (reason := _NO_ZONES.get(folder + slash)) is not None:
         raise InvalidSchedule(
@@ -390,6 +394,20 @@ def kind_of(year: int) -> tuple[int, bool, bool, bool]:
     """What the calendar is like in `year` and the two beside it: the weekday on which it begins,
     and which of them are leap years. There are 28 kinds, in every 400 years."""
     return date(year, 1, 1).weekday(), isleap(year - 1), isleap(year), isleap(year + 1)
+
+
+EVERY_KIND = 40
+"""So many years in a row have a year of every kind, wherever they begin."""
+
+
+@lru_cache(maxsize=1)
+def years_by_kind() -> tuple[int, ...]:
+    """For each kind of year, the years from 1 to 9999 that are of it, as bits."""
+    cycle: dict[tuple[int, bool, bool, bool], int] = {}
+    for year in range(1, 401):
+        cycle[kind_of(year)] = cycle.get(kind_of(year), 0) | 1 << year
+    repeat = sum(1 << start for start in range(0, 9999, 400))
+    return tuple(years * repeat & (1 << 10_000) - 1 for years in cycle.values())
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ EMPTY: Sheet = ()
 ALL_TIMES = (1 << DAY) - 1
 
 _MANY = 2_000  # pairs of groups
+_FEW = 8  # groups
 
 
 def bits_of(numbers: Iterable[int]) -> int:
@@ -53,12 +54,17 @@ def times_of(hours: int, minutes: int, seconds: int) -> int:
 def collected(groups: Iterable[tuple[int, int]]) -> Sheet:
     """The sheet of `groups` that share no day; some may be without days or times, or alike."""
     some = [(days, times) for days, times in groups if days and times]
-    if len(some) < 2:
-        return tuple(some)
-    if len(some) == 2:
-        (days, times), (more, others) = some
-        return ((days | more, times),) if times == others else tuple(some)
-    # to hash numbers as long as these takes most of the time of many a search
+    if len(some) <= _FEW:
+        # to hash numbers as long as these takes longer than to compare them
+        found: list[tuple[int, int]] = []
+        for days, times in some:
+            for i, (others, same) in enumerate(found):
+                if times == same:
+                    found[i] = others | days, times
+                    break
+            else:
+                found.append((days, times))
+        return tuple(found)
     days_with: dict[int, int] = {}
     for days, times in some:
         days_with[times] = days_with.get(times, 0) | days

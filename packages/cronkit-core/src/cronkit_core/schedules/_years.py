@@ -24,6 +24,7 @@ from . import _sheet
 from ._local import (
     DAY,
     END,
+    EVERY_KIND,
     FIRST_CHANGING,
     TABLES_END,
     Stretch,
@@ -121,10 +122,9 @@ class Paper(ABC):
 
     @property
     def _enough(self) -> int:
-        """In how many whole years it repeats at the latest, but for what is `special`."""
-        if self.seconds:
-            return min(self.seconds // (365 * DAY) + 1, self.period)
-        return self.period
+        """In how many whole years in a row it shows all that it has, but for what is `special`."""
+        years = min(self.period, EVERY_KIND) if self.by_kind else self.period
+        return min(self.seconds // (365 * DAY) + 1, years) if self.seconds else years
 
     def first_from(self, second: int) -> int | None:
         """The first slot that is not before `second`."""

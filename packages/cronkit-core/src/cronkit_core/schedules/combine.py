@@ -168,19 +168,24 @@ class Bounded(Schedule):
         return self._schedule.takes_zone or any(moment.takes_zone for moment in moments)
 
     def next_after(self, after: datetime) -> datetime | None:
-        slot = self._schedule.next_after(self._from(instant(after, "after")))
+        after = self._from(instant(after, "after"))
+        if self._end is not None and after >= self._end - _MICRO:
+            return None
+        slot = self._schedule.next_after(after)
         return None if slot is None or (self._end is not None and slot >= self._end) else slot
 
     def previous_before(self, before: datetime) -> datetime | None:
         before = instant(before, "before")
         if self._end is not None:
             before = min(before, self._end)
+        if self._start is not None and before <= self._start:
+            return None
         slot = self._schedule.previous_before(before)
         return None if slot is None or (self._start is not None and slot < self._start) else slot
 
     def between(self, start: datetime, end: datetime) -> Iterator[datetime]:
         start, end = self._clip(start, end)
-        return self._schedule.between(start, end)
+        return self._schedule.between(start, end) if start < end else iter(())
 
     def count_between(self, start: datetime, end: datetime) -> int:
         start, end = self._clip(start, end)

@@ -105,21 +105,11 @@ def parse_cron(
             f"a cron expression of {len(text):,} characters: {_LONGEST:,} is the most",
             spec=expression,
         )
-    words = (_macro(text) if text.startswith("@") else text).split()
-    written = len(words)
-    if written == 5:
-        words = ["0", *words, "*"]
-    elif written == 6:
-        words.append("*")
-    elif written != 7:
-        fields = "1 field" if written == 1 else f"{written} fields"
-        raise InvalidSchedule(
-            f"{shown(text)} has {fields}: a cron expression has 5 (minute hour day-of-month month "
-            "day-of-week), 6 (second first) or 7 (second first, year last)",
-            spec=expression,
-        )
     if "h" not in text.lower():
         seed = None  # no H, so that the cached fields and the schedule do not depend on it
+    words = (_macro(text) if text.startswith("@") else text).split()
+    written = len(words)
+    words = _seven(words, expression)
     unit = _SECOND
     try:
         second = _field(unit := _SECOND, words[0], seed)
@@ -130,12 +120,7 @@ def parse_cron(
         weekday = _field(unit := _WEEKDAY, words[5], seed)
         year = _field(unit := _YEAR, words[6], seed)
     except _BadItem as bad:
-        order = " (of six or seven fields, the first is the second)" if unit is _SECOND else ""
-        raise InvalidSchedule(
-            f"bad {unit.name} {shown(bad.item)} in {shown(text)}: {bad.remedy}{order}",
-            spec=expression,
-            where=unit.name,
-        ) from None
+        raise _bad_field(unit, bad, expression) from None
     fixed_time = not (minute.starred or hour.starred)
     parts = CronParts(
         text,
@@ -157,6 +142,31 @@ def parse_cron(
     if seed is not None and not any(item.hashed for field in parts.fields for item in field.items):
         return parts._replace(seed=None)
     return parts
+
+
+def _seven(words: list[str], expression: str) -> list[str]:
+    """The fields from the second to the year: `words`, and what stands for those left out."""
+    if len(words) == 5:
+        return ["0", *words, "*"]
+    if len(words) == 6:
+        return [*words, "*"]
+    if len(words) == 7:
+        return words
+    written = "1 field" if len(words) == 1 else f"{len(words)} fields"
+    raise InvalidSchedule(
+        f"{shown(expression.strip())} has {written}: a cron expression has 5 (minute hour "
+        "day-of-month month day-of-week), 6 (second first) or 7 (second first, year last)",
+        spec=expression,
+    )
+
+
+def _bad_field(unit: _Unit, bad: _BadItem, expression: str) -> InvalidSchedule:
+    order = " (of six or seven fields, the first is the second)" if unit is _SECOND else ""
+    return InvalidSchedule(
+        f"bad {unit.name} {shown(bad.item)} in {shown(expression.strip())}: {bad.remedy}{order}",
+        spec=expression,
+        where=unit.name,
+    )
 
 
 def _check(what: str, choice: str | None, choices: tuple[str | None, ...]) -> None:

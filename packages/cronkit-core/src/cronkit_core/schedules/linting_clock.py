@@ -53,37 +53,19 @@ def clock_warnings(
     """
     if timezone is None:
         return
-    gaps: list[int] = []
-    overlaps: list[int] = []
-    tries = _TRIES
     first, last = (_seconds(edge) for edge in (limits.start, limits.end))
     start = max(_seconds(after) + 1, first - DAY)
     begin = first_from(max(start - DAY, 0))
     if begin is None:
         return
     start = max(start, begin - DAY)
-    for change in _summer_times(timezone, start, min(start + YEARS * 366 * DAY, last + DAY, END)):
-        before, offset = change.before, change.offset
-        dates = gaps if before < offset else overlaps
-        if len(dates) == _DATES:
-            if len(gaps) == len(overlaps):
-                break
-            continue
-        low, high = sorted((change.start + before, change.start + offset))
-        wall = first_from(low)
-        while wall is not None and wall < high:
-            slots = [wall - before]
-            if before < offset and late:
-                slots = [change.start]
-            elif before > offset and twice:
-                slots.append(wall - offset)
-            if named(wall, wall - before) and all(limits.allow(_moment(at)) for at in slots):
-                dates.append(wall)
-                break
-            tries -= 1
-            if not tries:
-                return
-            wall = first_from(wall + 1)
+
+    def counts(change: Stretch, wall: int) -> bool:
+        slots = _slots(change, wall, late=late, twice=twice)
+        return named(wall, wall - change.before) and all(limits.allow(_moment(at)) for at in slots)
+
+    changes = _summer_times(timezone, start, min(start + YEARS * 366 * DAY, last + DAY, END))
+    gaps, overlaps = _next_changed(changes, first_from, counts)
     if gaps:
         yield Warning(
             "dst-gap",
@@ -97,6 +79,42 @@ def clock_warnings(
             f"{overlap[0]}",
             f"choose a time outside the changed hour, or {overlap[1]}",
         )
+
+
+def _next_changed(
+    changes: Iterator[Stretch],
+    first_from: Callable[[int], int | None],
+    counts: Callable[[Stretch, int], bool],
+) -> tuple[list[int], list[int]]:
+    """The first wall times of a rule that `changes` skip and those that they repeat, one of each
+    change and a few of each sort; `counts` says whether one that the rule names matters."""
+    gaps: list[int] = []
+    overlaps: list[int] = []
+    tries = _TRIES
+    for change in changes:
+        dates = gaps if change.before < change.offset else overlaps
+        if len(gaps) == len(overlaps) == _DATES:
+            break
+        if len(dates) == _DATES:
+            continue
+        low, high = sorted((change.start + change.before, change.start + change.offset))
+        wall = first_from(low)
+        while wall is not None and wall < high:
+            if counts(change, wall):
+                dates.append(wall)
+                break
+            tries -= 1
+            if not tries:
+                return gaps, overlaps
+            wall = first_from(wall + 1)
+    return gaps, overlaps
+
+
+def _slots(change: Stretch, wall: int, *, late: bool, twice: bool) -> list[int]:
+    """The instants at which `wall`, which `change` skips or repeats, would run."""
+    if change.before < change.offset:
+        return [change.start if late else wall - change.before]
+    return [wall - change.before, wall - change.offset] if twice else [wall - change.before]
 
 
 def _summer_times(timezone: str, start: int, end: int) -> Iterator[Stretch]:

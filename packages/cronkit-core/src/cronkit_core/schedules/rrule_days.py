@@ -13,6 +13,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import date
 from math import lcm
 
+from ._local import years_by_kind
+
 LAST_YEAR = 9999
 LAST_DAY = date.max.toordinal() - 1
 CYCLE_YEARS = 400
@@ -225,17 +227,27 @@ class Days(ABC):
         """How many days of the set there are from `first` to before `last`."""
         if first >= last:
             return 0
-        total = 0
-        year, end = year_of(first), year_of(last - 1)
-        while year <= end:
+        begin, end = year_of(first), year_of(last - 1)
+        total = sum(self._size(year) * alike for year, alike in self.years_between(begin, end))
+        for year in {begin, end}:
             start = year_start(year)
-            low, high = max(first - start, 0), last - start
-            if low == 0 and high >= 366:
-                total += self._size(year)
-            else:
-                total += (self.mask(year) >> low & (1 << (high - low)) - 1).bit_count()
-            year = self.year_after(year)
+            low, high = max(first - start, 0), min(last - start, 366)
+            total += (self.mask(year) >> low & (1 << (high - low)) - 1).bit_count()
         return total
+
+    def years_between(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """The years after `begin` and before `end` that may have a day of the set: of those whose
+        days have the same places in them one, and how many there are."""
+        if self.by_kind:
+            between = (1 << end) - (2 << begin) if begin < end else 0
+            for kind in years_by_kind():
+                if years := kind & between:
+                    yield (years & -years).bit_length() - 1, years.bit_count()
+            return
+        year = self.year_after(begin)
+        while year < end:
+            yield year, 1
+            year = self.year_after(year)
 
     def _size(self, year: int) -> int:
         """How many days `year` has."""

@@ -195,6 +195,9 @@ class DayPlan(Plan):
             return 0
         first, second = divmod(start, DAY)
         last, time = divmod(end, DAY)
+        if first == last:
+            times = self._times_on(first) if first in self._days else None
+            return 0 if times is None else times.index(time) - times.index(second)
         total = -self._times_on(first).index(second) if first in self._days else 0
         if last <= LAST_DAY and last in self._days:
             total += self._times_on(last).index(time)
@@ -216,15 +219,13 @@ class DayPlan(Plan):
                 return total
         if self._days.picks(1) is None:
             return total + self._days.count(first, last) * self._times.size
-        year, end = year_of(first), year_of(last - 1)
-        while year <= end:
+        begin, end = year_of(first), year_of(last - 1)
+        for year, alike in self._days.years_between(begin, end):
+            total += self._size(year) * alike
+        for year in {begin, end}:
             start = year_start(year)
-            if first <= start and start + 366 <= last:
-                total += self._size(year)
-            else:
-                days = range(first - start, last - start)
-                total += sum(len(times) for day, times in self._picks(year) if day in days)
-            year = self._days.year_after(year)
+            days = range(first - start, last - start)
+            total += sum(len(times) for day, times in self._picks(year) if day in days)
         return total
 
     def _picks(self, year: int) -> ItemsView[int, tuple[int, ...]]:

@@ -333,7 +333,7 @@ class FittingDays(Days):
         return any(self._of_shape((leap, first)) for leap in (False, True) for first in range(7))
 
     def count(self, first: int, last: int) -> int:
-        if last - first < _SHORT or self._period > CYCLE_DAYS:
+        if self.by_kind or last - first < _SHORT or self._period > CYCLE_DAYS:
             return super().count(first, last)
         fitting, pattern = self._whole_cycle()
         total = 0

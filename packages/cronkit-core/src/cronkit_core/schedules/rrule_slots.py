@@ -167,14 +167,20 @@ class Slots(ABC):
         ahead = min(max(instant, FIRST) + AHEAD, END)
         # up to `ahead` the clock has shown no later wall time than this, and each twice at most
         wall = min(ahead + DRIFT, END)
-        if 2 * self.plan.count(self.start, wall) < self._count:
-            self._open = ahead
-            return
         start, following, count = self._counted()
         if self._count <= _FEW:
-            last = step(following, start, self._count)
+            last = step(following, start, self._count, wall)
+            further = last is not None and last > wall
         else:
-            last = self._nth(start, count) if following(start) is not None else None
+            days = max(wall - self.start, 0) // DAY + 2
+            further = 2 * days * self.plan.most() < self._count or (
+                2 * self.plan.count(self.start, wall) < self._count
+            )
+            some = not further and following(start) is not None
+            last = self._nth(start, count) if some else None
+        if further:
+            self._open = ahead
+            return
         if last is not None:
             self._end_at(last)
         self._open = END
@@ -202,13 +208,13 @@ class Slots(ABC):
         self._until = min(self._until, last)
 
 
-def step(following: Following, start: int, number: int) -> int | None:
+def step(following: Following, start: int, number: int, end: int) -> int | None:
     """Where the member `number`, from 1, of a set lies from `start` on, where `following(a)` is the
-    first that is not before a."""
+    first that is not before a; or where the first one after `end` lies, if that comes before."""
     found = following(start)
     for _ in range(number - 1):
-        if found is None:
-            return None
+        if found is None or found > end:
+            break
         found = following(found + 1)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from math import gcd, lcm
 
@@ -258,16 +259,17 @@ class StridePlan(Plan):
             common = gcd(self._stride, DAY)
             period = self._stride // common
             inverse = pow(DAY // common, -1, period)
-            on: dict[int, list[int]] = {}
-            seconds: Sequence[int] = range(self._phase % common, DAY, common)
+            on: defaultdict[int, list[int]] = defaultdict(list)
+            phase = self._phase
+            seconds: Sequence[int] = range(phase % common, DAY, common)
             if self._allowed is not None and self._allowed.size < len(seconds):
-                phase, found = self._phase, self._allowed.slice(0, self._allowed.size)
-                seconds = [second for second in found if (second - phase) % common == 0]
+                seconds = self._allowed.slice(0, self._allowed.size)
+                if common > 1:
+                    seconds = [second for second in seconds if (second - phase) % common == 0]
             elif self._allowed is not None:
                 seconds = [second for second in seconds if self._allowed.next(second) == second]
             for second in seconds:
-                day = (self._phase - second) // common * inverse % period
-                on.setdefault(day, []).append(second)
+                on[(phase - second) // common * inverse % period].append(second)
             if on:
                 self._units = TablePlan(self._fit or EVERY_DAY, period, on)
         return self._units
