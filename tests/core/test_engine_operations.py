@@ -447,6 +447,19 @@ async def test_cancel_from_another_process(world: World) -> None:
     assert (run.reason, run.error_message) == ("cancelled", "cancelled by somebody else")
 
 
+async def test_cancel_is_seen_within_a_poll_by_a_process_without_room(light_world: World) -> None:
+    """Though a slot comes due meanwhile, for which there is no room either."""
+    scheduler = await light_world.scheduler(poll=10.0, lease=300.0, max_concurrency=1)
+    other = light_world.idle_scheduler()
+    gate = Gate()
+    await scheduler.add_task("t", gate, {"interval": 20})
+    await scheduler.add_task("another", gate, {"interval": 25})
+    await light_world.until(21)
+    await other.cancel_run(gate.seen[0].id)
+    await light_world.until(31)
+    assert (await other.get_run(gate.seen[0].id)).reason == "cancelled"
+
+
 async def test_cancel_a_pending_run(world: World) -> None:
     scheduler = await world.scheduler()
 

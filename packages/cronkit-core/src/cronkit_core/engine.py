@@ -212,7 +212,7 @@ class Engine:
         if now >= self._look_again_at:
             # Runs of other processes end without a word to this one.
             self._full_groups.clear()
-        if now >= self._due_by and not self._stopping:
+        if now >= self._due_by and not self._stopping and not self._full:
             # It was asked before the wait, and need not be asked again before what is due starts.
             self._due_by = math.inf
             self.last_tick = self.clock.now()
@@ -258,15 +258,21 @@ class Engine:
 
     # --- claiming
 
+    @property
+    def _full(self) -> bool:
+        """Whether this process is to claim nothing for now."""
+        if len(self.recorder.waiting) > 2 * self.settings.batch:
+            return True
+        room = self.settings.max_concurrency - self.executions.active
+        return room <= 0 and self.clock.monotonic() < self._look_again_at
+
     async def _claim_all(self) -> float:
         """Claim and start what is due, as far as there is room; answers as `tick` does."""
         while not self._stopping:
+            if self._full:
+                return self.settings.poll  # when a run ends, or its end is recorded, the loop wakes
             room = self.settings.max_concurrency - self.executions.active
-            if len(self.recorder.waiting) > 2 * self.settings.batch:
-                return self.settings.poll  # when those are recorded, the loop wakes
             if room <= 0:
-                if self.clock.monotonic() < self._look_again_at:
-                    return self.settings.poll  # the end of a run wakes the loop
                 # Nothing can start, but slots that are skipped, or cancel a run, need no room.
                 self._look_again_at = self.clock.monotonic() + self.settings.poll
             planner = Planner(room, self.settings.groups, self.executions.all)
