@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import count, takewhile
 from math import inf
 from typing import TypeVar
 
@@ -87,6 +88,8 @@ class Runs:
         others = [r for r in delta.inserted if r is not run]
         if key_of(run) in {key_of(r) for r in others} or self._is_stored(key_of(run)):
             raise Violation("same key twice", f"{run}")
+        if later := self._attempts_left(run):
+            raise Violation("executed again", f"{run}, and there is {later[0]}")
         if run.attempt > 1 and run.reason is Reason.CANCELLED and run.task_name in _paused(delta):
             run = replace(run, status=Status.PENDING, due_at=run.finished_at)
         if run.status not in LIVE or (run.status is Status.RUNNING and method != "claim"):
@@ -112,6 +115,12 @@ class Runs:
     def _is_stored(self, key: Key) -> bool:
         known = self._ledger.keys.get(key)
         return known is not None and known in self._ledger.view.runs([known])
+
+    def _attempts_left(self, run: Run) -> list[Key]:
+        """The attempts after `run` at its slot that are stored: its earlier ones may be pruned."""
+        later = ((run.task_name, run.slot, n, run.manual) for n in count(run.attempt + 1))
+        known = takewhile(self._ledger.keys.__contains__, later)
+        return [key for key in known if self._is_stored(key)]
 
     def _retried(self, run: Run, delta: Delta) -> None:
         ended = [
@@ -294,8 +303,6 @@ class Runs:
             answers = {None}
         elif new.task_name in _paused(delta):
             answers.add(None)  # by another run's end, just before
-        if not retried and self._is_stored(wanted):
-            return  # of an earlier time, whose first attempt is pruned: by clocks that went back
         if retry is None:
             right = None in answers
         elif retry.due_at is None:  # it was dropped at once

@@ -127,7 +127,7 @@ def _no_key() -> Iterator[None]:
     def make(real: Any) -> Any:
         def insert(self: MemoryStorage, new: Any) -> Any:
             manual = new.triggered_by == "manual"
-            self._keys.pop((new.task_name, new.slot, new.attempt, manual), None)
+            self._attempts.pop((new.task_name, new.slot, manual), None)
             return real(self, new)
 
         return insert

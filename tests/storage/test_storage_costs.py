@@ -460,7 +460,7 @@ async def test_postgres_is_not_slowed_down_by_what_a_task_has(
             noted.statements.clear()
             await storage.finish([success(run, task_id)], at(5))
             if of == "history":
-                await storage.claim(nothing, at(60), owner="me", lease=LEASE, limit=500)
+                await storage.claim(start_all, at(60), owner="me", lease=LEASE, limit=500)
             pages[count] = explained(connection, noted.statements)
             await storage.remove_tasks([name], T0, cancel=True)
     assert len(pages[10]) >= 5

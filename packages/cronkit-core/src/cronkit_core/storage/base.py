@@ -78,8 +78,8 @@ class Claim:
 
     advances: list[Advance] = field(default_factory=list)
     starts: list[NewRun] = field(default_factory=list)
-    """Inserted as running under the claimer's lease. One whose (task, slot, attempt) exists already
-    is left out: losing is a normal answer."""
+    """Inserted as running under the claimer's lease. One whose slot has that attempt already, or a
+    later one, is left out: losing is a normal answer."""
     waits: list[NewRun] = field(default_factory=list)
     """Inserted as pending, on the same condition."""
     resumes: list[OwedRun] = field(default_factory=list)
@@ -385,7 +385,7 @@ class Storage(Protocol):
     ) -> list[int] | None:
         """Insert pending runs, one or more, of one task, on condition that it is at `revision`.
 
-        Returns their ids, without those whose (task, slot, attempt) exists; None when the condition
+        Returns their ids, without those that a claim would leave out; None when the condition
         does not hold. A manual run whose slot is taken by another manual one moves on by
         microseconds. `replaced`, `cancels` and `skips` are as for a claim.
         """

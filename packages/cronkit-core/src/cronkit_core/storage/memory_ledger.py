@@ -43,7 +43,8 @@ class Ledger:
         self._by_id: dict[int, str] = {}
         self._runs: dict[int, Run] = {}
         self._task_of: dict[int, int] = {}
-        self._keys: dict[tuple[str, datetime, int, bool], int] = {}
+        self._attempts: dict[tuple[str, datetime, bool], tuple[int, ...]] = {}
+        """Which attempts there are at each slot."""
         self._of_task: defaultdict[str, list[int]] = defaultdict(list)
         self._live: dict[str, dict[int, None]] = {}
         self._engaged: Counter[str] = Counter()
@@ -90,12 +91,13 @@ class Ledger:
             self._waiting.pop(name, None)
 
     def _free_slot(self, new: NewRun) -> datetime | None:
-        """The slot that `new` gets; None when there is such a run."""
+        """The slot that `new` gets; None when there is such a run, or a later attempt."""
         slot, manual = new.slot, new.triggered_by is Trigger.MANUAL
         if manual and new.attempt == 1:
-            while (new.task_name, slot, 1, True) in self._keys:
+            while (new.task_name, slot, True) in self._attempts:
                 slot += MICROSECOND
-        return None if (new.task_name, slot, new.attempt, manual) in self._keys else slot
+        last = max(self._attempts.get((new.task_name, slot, manual), (0,)))
+        return slot if new.attempt > last else None
 
     def _insert(self, new: NewRun, **started: Any) -> int | None:
         """Insert a pending run; `started` are the fields of one that runs at once."""
@@ -115,7 +117,8 @@ class Ledger:
             priority=new.priority,
             **fields,
         )
-        self._keys[run.task_name, slot, run.attempt, manual] = run.id
+        key = (run.task_name, slot, manual)
+        self._attempts[key] = (*self._attempts.get(key, ()), run.attempt)
         self._of_task[run.task_name].append(run.id)
         self._task_of[run.id] = new.task_id
         self._put_run(run)
@@ -152,7 +155,10 @@ class Ledger:
 
     def _delete_run(self, run_id: int) -> None:
         run = self._runs.pop(run_id)
-        del self._keys[run.task_name, run.slot, run.attempt, run.manual]
+        key = (run.task_name, run.slot, run.manual)
+        self._attempts[key] = tuple(a for a in self._attempts[key] if a != run.attempt)
+        if not self._attempts[key]:
+            del self._attempts[key]
         del self._task_of[run_id]
         self._of_task[run.task_name].remove(run_id)
         self._forget_live(run)

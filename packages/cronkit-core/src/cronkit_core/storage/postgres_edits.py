@@ -236,7 +236,12 @@ class Edits:
             f"started_at) SELECT {columns}, epoch, %s, %s, %s::timestamptz, %s::timestamptz "
             "FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::integer[], %s::text[], "
             "%s::timestamptz[], %s::timestamptz[], %s::text[], %s::text[], %s::integer[], "
-            f"%s::bigint[]) WITH ORDINALITY AS n ({columns}, epoch, number) ORDER BY number "
+            f"%s::bigint[]) WITH ORDINALITY AS n ({columns}, epoch, number) "
+            # Of a slot that has a later attempt, the earlier ones may be pruned: it is not new. An
+            # EXISTS might become a join, and that reads the index from end to end.
+            f"WHERE n.attempt > coalesce((SELECT max(r.attempt) FROM {self.run_rows} AS r "
+            "WHERE r.task_name = n.task_name AND r.slot = n.slot "
+            "AND r.manual = (n.triggered_by = 'manual')), 0) ORDER BY number "
             "ON CONFLICT (task_name, slot, attempt, manual) DO NOTHING "
             f"RETURNING {returning}",
             (status, owner, lease_until, now, *values, list(epochs) or [0] * len(runs)),
@@ -249,7 +254,7 @@ class Edits:
             "WITH RECURSIVE taken (slot) AS (SELECT %s::timestamptz UNION ALL "
             "SELECT taken.slot + interval '1 microsecond' FROM taken "
             f"WHERE EXISTS (SELECT FROM {self.run_rows} AS r WHERE r.task_name = %s "
-            "AND r.slot = taken.slot AND r.attempt = 1 AND r.manual)) "
+            "AND r.slot = taken.slot AND r.manual)) "
             "SELECT max(slot) FROM taken",
             (new.slot, new.task_name),
         )

@@ -208,17 +208,27 @@ class Edits:
             ],
             many=True,
         )
-        stored = yield Statement(f"SELECT id FROM {self.run_rows} WHERE id >= ?", (first,))
-        if len(stored) == len(runs):
+        # Of a slot that has a later attempt, the earlier ones may be pruned: it is not new. Asked
+        # for all at once, that costs a twentieth of the INSERT; within it, as much as its half.
+        this, later = self.run_rows, f"{self.run_rows} AS later"
+        stored = yield Statement(
+            f"SELECT id, EXISTS (SELECT 1 FROM {later} WHERE later.task_name = {this}.task_name "
+            f"AND later.slot = {this}.slot AND later.attempt > {this}.attempt "
+            f"AND later.manual = {this}.manual AND later.id < {this}.id) FROM {this} WHERE id >= ?",
+            (first,),
+        )
+        if late := [run_id for run_id, is_late in stored if is_late]:
+            yield Statement(f"DELETE FROM {this} WHERE id IN {ANY}", (json.dumps(late),))
+        ids = {run_id for run_id, is_late in stored if not is_late}
+        if len(ids) == len(runs):
             return numbered
-        ids = {run_id for (run_id,) in stored}
         return [(run_id, new) for run_id, new in numbered if run_id in ids]
 
     def _free_manual_slot(self, name: str, slot: datetime) -> Program[datetime]:
         while True:
             taken = yield Statement(
                 f"SELECT 1 FROM {self.run_rows} "
-                "WHERE task_name = ? AND slot = ? AND attempt = 1 AND manual = 1",
+                "WHERE task_name = ? AND slot = ? AND manual = 1 LIMIT 1",
                 (name, text(slot)),
             )
             if not taken:

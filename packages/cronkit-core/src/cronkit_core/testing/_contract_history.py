@@ -19,6 +19,7 @@ from ._contract_made import (
     T0,
     at,
     claim,
+    edit,
     enqueue,
     failure,
     history,
@@ -28,6 +29,7 @@ from ._contract_made import (
     run_of,
     save,
     skip,
+    start_all,
     started,
     states,
     success,
@@ -278,6 +280,46 @@ class HistoryContract:
         assert deleted == [3, 3, 3]
         assert len(await history(storage, "a")) == 0
         assert len(await history(storage, "b")) == 1
+
+    async def test_a_slot_is_not_new_while_an_attempt_is_left(self, storage: Storage) -> None:
+        """Pruning may take the first attempts before the last; clocks go back, and edits with them:
+        then a slot comes again."""
+        run, task_id = await started(storage)
+        await storage.finish([failure(run, task_id, retry_at=at(9))], at(5))
+        assert await storage.prune([Retention("task", 1, None)], 100) == 1
+        again = new_run(await read(storage), T0, triggered_by=Trigger.BACKFILL, due_at=T0)
+        await edit(storage, next_slot=T0, next_run_at=T0)
+        assert (await claim(storage)).runs == []
+        await edit(storage, next_slot=T0, next_run_at=T0)
+        await claim(storage, lambda s: Claim(waits=start_all(s).starts))
+        assert await enqueue(storage, await read(storage), again) == []
+        assert states(await history(storage)) == [("0", 2, "pending", "due")]
+        [(second, _)] = (await claim(storage, now=at(9))).runs
+        assert (second.slot, second.attempt) == (T0, 2)
+        await storage.finish([failure(second, task_id, at(12), retry_at=at(20))], at(12))
+        [(third, _)] = (await claim(storage, now=at(20))).runs
+        # An earlier attempt may have ended later, by a clock that was ahead.
+        await storage.finish([failure(third, task_id, at(11))], at(11))
+        assert await storage.prune([Retention("task", None, at(12))], 100) == 1
+        assert states(await history(storage)) == [("0", 2, "error", "exception")]
+        assert await enqueue(storage, await read(storage), again) == []
+        # When nothing of it is left, nobody can know.
+        assert await storage.prune([Retention("task", 0, None)], 100) == 1
+        [run_id] = await enqueue(storage, await read(storage), again)
+        assert (await run_of(storage, run_id)).attempt == 1
+
+    async def test_a_manual_run_moves_on_from_any_attempt(self, storage: Storage) -> None:
+        [task] = await save(storage, made(next_run_at=None, next_slot=None))
+        wish = new_run(task, T0, triggered_by=Trigger.MANUAL, due_at=T0)
+        await enqueue(storage, task, wish)
+        [(run, task_id)] = (await claim(storage)).runs
+        await storage.finish([failure(run, task_id, retry_at=at(9))], at(5))
+        assert await storage.prune([Retention("task", 1, None)], 100) == 1
+        [run_id] = await enqueue(storage, task, wish)
+        assert (await run_of(storage, run_id)).slot == T0 + timedelta(microseconds=1)
+        # The slot of a manual run is not one of the schedule's.
+        [run_id] = await enqueue(storage, task, new_run(task, T0, due_at=T0))
+        assert (await run_of(storage, run_id)).slot == T0
 
     async def test_what_has_not_ended_is_never_pruned(self, storage: Storage) -> None:
         run, _ = await started(storage)
