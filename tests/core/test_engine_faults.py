@@ -194,7 +194,7 @@ async def test_runs_are_adopted_in_the_order_of_their_claims(light_world: World)
                 return super().__getattr__(name)
 
             async def renew(*args):
-                return sorted(await self.storage.renew(*args), key=lambda run: -run.id)
+                return sorted(await self.storage.renew(*args), key=lambda mine: -mine[0].id)
 
             return renew
 
@@ -236,6 +236,30 @@ async def test_an_adopted_run_whose_task_is_gone(world: World) -> None:
     run = (await scheduler.runs("t"))[0]
     assert run.status == "error"
     assert run.reason in ("broken", "cancelled")
+
+
+async def test_an_adopted_run_whose_task_was_made_anew(world: World) -> None:
+    """It is of the task that was removed: the other one neither executes it nor tries it again."""
+    faults = []
+
+    def wrap(storage):
+        faults.append(Fails(storage, after=True))
+        return faults[0]
+
+    scheduler = await world.scheduler(wrap)
+    notes = Notes(world.clock)
+    await scheduler.add_task("t", notes, MINUTE)
+    faults[0].broken.add("claim")
+    await world.until(60)
+    await scheduler.remove_task("t", cancel=False)
+    await scheduler.add_task("t", notes, {"interval": 600}, retry=RETRY)
+    faults[0].broken.clear()
+    await world.until(100)
+    assert notes.runs == []
+    [run] = await scheduler.runs("t")
+    assert (run.slot, run.reason) == (at(60), "broken")
+    assert run.error_message == "claimed, but its task cannot be read: it was removed"
+    assert (await scheduler.get_task("t")).record.failures == 0
 
 
 async def test_the_end_of_a_run_whose_answer_is_lost(world: World) -> None:

@@ -175,7 +175,8 @@ def _no_lease() -> Iterator[None]:
 def _no_renewal() -> Iterator[None]:
     def make(real: Any) -> Any:
         async def renew(self: MemoryStorage, owner: str, *rest: Any) -> Any:
-            return [self._runs[i] for i in self._running if self._runs[i].owner == owner]
+            mine = [i for i in self._running if self._runs[i].owner == owner]
+            return [(self._runs[i], self._task_of[i]) for i in mine]
 
         return renew
 
@@ -509,7 +510,7 @@ def _zombie() -> Iterator[None]:
 
 @planted("nobody asks for the runs of a claim whose answer was lost")
 def _no_adoption() -> Iterator[None]:
-    async def adopt(self: Engine, run: Any) -> None:
+    async def adopt(self: Engine, run: Any, task_id: int) -> None:
         pass
 
     with patch.object(Engine, "_adopt", adopt):

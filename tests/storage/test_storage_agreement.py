@@ -244,7 +244,7 @@ class Agreement(RuleBasedStateMachine):
                 for run, _, _ in backend.held[-3:]
             ]
             renewed = await backend.storage.renew(owner, self.now, LEASE, reports)
-            return sorted(backend.key(run) for run in renewed)
+            return sorted(backend.key(run) for run, _ in renewed)
 
         self.everywhere(operation)
 

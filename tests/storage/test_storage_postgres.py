@@ -70,7 +70,7 @@ async def test_the_databases_clock_decides(make, postgres, off):
     assert claimed.now - now < timedelta(minutes=1)
     assert (run.started_at, run.lease_until) == (claimed.now, claimed.now + timedelta(minutes=2))
     assert list((await seen(storage, wrong)).expired) == []
-    [renewed] = await storage.renew("me", wrong, timedelta(seconds=-1))
+    [(renewed, _)] = await storage.renew("me", wrong, timedelta(seconds=-1))
     assert renewed.lease_until < await database_now(postgres)
     assert [owed.run.id for owed in (await seen(storage, wrong)).expired] == [run.id]
     # What the caller calls now is now.

@@ -399,14 +399,14 @@ class Engine:
         self._renew_when = wall + self._lease / 3
         for report in reports:
             known[report.run_id].active.reported()
-        kept = {run.id: run for run in sorted(mine, key=lambda run: run.id)}
+        kept = {run.id: (run, task_id) for run, task_id in sorted(mine, key=lambda m: m[0].id)}
         for run_id in known:
             if run_id not in kept:
                 self.executions.cancel(run_id, LEASE_LOST)
         self._in_doubt = not kept.keys() <= known.keys()  # until all of them are adopted
-        for run_id, run in kept.items():
+        for run_id, (run, task_id) in kept.items():
             if run_id not in known:
-                await self._adopt(run)
+                await self._adopt(run, task_id)
         self._in_doubt = False
 
     def _reports(self, now: float) -> list[Report]:
@@ -419,20 +419,22 @@ class Engine:
             and (report := execution.active.report()) is not None
         ]
 
-    async def _adopt(self, run: Run) -> None:
+    async def _adopt(self, run: Run, task_id: int) -> None:
         """Start a run that was claimed in a transaction whose answer was lost."""
-        records = await self.storage.tasks(TaskQuery(names=[run.task_name]))
+        named = await self.storage.tasks(TaskQuery(names=[run.task_name]))
+        records = [record for record in named if record.id == task_id]
         try:
             task = decode(records[0])
         except (IndexError, InvalidTask) as error:
-            message = f"claimed, but its task cannot be read: {error}"
-            task_id = records[0].id if records else 0
+            # One of that name that was made anew is another task.
+            reason = error if records else "it was removed"
+            message = f"claimed, but its task cannot be read: {reason}"
             self.recorder.add(
                 runs.failed(run, task_id, Reason.BROKEN, message, finished_at=self.clock.now())
             )
             return
         logger.warning("run %d of %r was claimed unknowingly: starting it", run.id, task.name)
-        self._start(run, task, records[0].id)
+        self._start(run, task, task_id)
 
     # --- the end
 

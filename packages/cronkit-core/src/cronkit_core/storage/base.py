@@ -365,11 +365,11 @@ class Storage(Protocol):
 
     async def renew(
         self, owner: str, now: datetime, lease: timedelta, reports: Sequence[Report] = ()
-    ) -> list[Run]:
+    ) -> list[tuple[Run, int]]:
         """Extend the leases of all runs that `owner` has running, and store what they report.
 
-        Returns those runs. One that the caller does not know of was claimed in a transaction whose
-        answer was lost.
+        Returns those runs, each with the id of its task. One that the caller does not know of was
+        claimed in a transaction whose answer was lost.
         """
         ...
 

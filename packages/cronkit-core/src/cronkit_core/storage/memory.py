@@ -325,7 +325,7 @@ class MemoryStorage(Ledger):
 
     async def renew(
         self, owner: str, now: datetime, lease: timedelta, reports: Sequence[Report] = ()
-    ) -> list[Run]:
+    ) -> list[tuple[Run, int]]:
         for run_id in self._running:
             if self._runs[run_id].owner == owner:
                 self._runs[run_id] = replace(self._runs[run_id], lease_until=now + lease)
@@ -337,7 +337,8 @@ class MemoryStorage(Ledger):
                 log = run.log if report.log is None else report.log
                 progress = run.progress if report.progress is None else report.progress
                 self._runs[run.id] = replace(run, log=log, progress=progress)
-        return [self._runs[i] for i in self._running if self._runs[i].owner == owner]
+        mine = [run for i in self._running if (run := self._runs[i]).owner == owner]
+        return [(run, self._task_of[run.id]) for run in mine]
 
     async def enqueue(
         self,

@@ -291,7 +291,7 @@ class PostgresStorage:
 
     async def renew(
         self, owner: str, now: datetime, lease: timedelta, reports: Sequence[Report] = ()
-    ) -> list[Run]:
+    ) -> list[tuple[Run, int]]:
         return await self._write(
             lambda tx: self._queries.renew(tx, owner, self._now(now), lease, reports)
         )

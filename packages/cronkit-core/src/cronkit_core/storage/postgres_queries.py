@@ -365,7 +365,7 @@ class Queries(Claims):
         now: datetime | None,
         lease: timedelta,
         reports: Sequence[Report],
-    ) -> list[Run]:
+    ) -> list[tuple[Run, int]]:
         values = [(r.run_id, r.epoch, r.progress, r.log) for r in reports]
         found = await fetch(
             tx,
@@ -375,10 +375,11 @@ class Queries(Claims):
             "progress = coalesce(said.progress, r.progress), log = coalesce(said.log, r.log) "
             "FROM mine LEFT JOIN unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[]) "
             "AS said (id, epoch, progress, log) ON said.id = mine.id AND said.epoch = mine.epoch "
-            "WHERE r.id = mine.id RETURNING " + ", ".join(f"r.{c}" for c in rows.RUN_COLUMNS),
+            "WHERE r.id = mine.id RETURNING "
+            + ", ".join(f"r.{c}" for c in (*rows.RUN_COLUMNS, "task_id")),
             (owner, now, lease, *arrays(values, 4)),
         )
-        return [rows.run(row) for row in sorted(found)]
+        return [(rows.run(row[:-1]), row[-1]) for row in sorted(found)]
 
     async def enqueue(
         self,

@@ -90,7 +90,7 @@ class SQLStorage:
 
     async def renew(
         self, owner: str, now: datetime, lease: timedelta, reports: Sequence[Report] = ()
-    ) -> list[Run]:
+    ) -> list[tuple[Run, int]]:
         return await self.write(self.programs.renew(owner, now, lease, reports))
 
     async def enqueue(

@@ -285,7 +285,7 @@ class Programs(Claims):
 
     def renew(
         self, owner: str, now: datetime, lease: timedelta, reports: Sequence[Report] = ()
-    ) -> Program[list[Run]]:
+    ) -> Program[list[tuple[Run, int]]]:
         if reports:
             yield Statement(
                 f"UPDATE {self.run_rows} SET progress = coalesce(?, progress), "
@@ -296,10 +296,10 @@ class Programs(Claims):
             )
         found = yield Statement(
             f"UPDATE {self.run_rows} SET lease_until = ? WHERE status = 'running' AND owner = ? "
-            f"RETURNING {', '.join(RUN_COLUMNS)}",
+            f"RETURNING {', '.join(RUN_COLUMNS)}, task_id",
             (text(now + lease), owner),
         )
-        return [rows.run(row) for row in found]
+        return [(rows.run(row[:-1]), row[-1]) for row in found]
 
     def enqueue(
         self,

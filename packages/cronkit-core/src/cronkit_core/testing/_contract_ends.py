@@ -256,12 +256,13 @@ class LeaseContract:
     """`renew`."""
 
     async def test_leases_are_extended_for_the_owner_alone(self, storage: Storage) -> None:
-        mine, _ = await started(storage, "mine")
+        mine, mine_id = await started(storage, "mine")
         await save(storage, made("theirs"), made("ended"))
         (theirs, _), (ended, ended_id) = (await claim(storage, owner="them")).runs
         await storage.finish([success(ended, ended_id)], at(1))
-        assert await storage.renew("me", at(9), LEASE) == [replace(mine, lease_until=at(9) + LEASE)]
-        assert await run_of(storage, mine.id) == replace(mine, lease_until=at(9) + LEASE)
+        renewed = replace(mine, lease_until=at(9) + LEASE)
+        assert await storage.renew("me", at(9), LEASE) == [(renewed, mine_id)]
+        assert await run_of(storage, mine.id) == renewed
         assert await run_of(storage, theirs.id) == theirs
         assert (await run_of(storage, ended.id)).lease_until is None
         assert await storage.renew("nobody", at(9), LEASE) == []
@@ -271,17 +272,29 @@ class LeaseContract:
     ) -> None:
         run, _ = await started(storage)
         await edit(storage, next_slot=None, next_run_at=None)
-        assert [r.id for r in await storage.renew("me", at(99), LEASE)] == [run.id]
+        [(renewed, _)] = await storage.renew("me", at(99), LEASE)
+        assert renewed.id == run.id
         await claim(storage, now=at(100), owner="them")
         assert (await run_of(storage, run.id)).status is Status.RUNNING
         await claim(storage, now=at(99) + LEASE, owner="them")
         assert (await run_of(storage, run.id)).reason is Reason.LOST
         assert await storage.renew("me", at(200), LEASE) == []
 
+    async def test_a_renewed_run_has_the_task_that_it_was_claimed_of(
+        self, storage: Storage
+    ) -> None:
+        """Which may be removed by then, and another one made of that name."""
+        run, task_id = await started(storage)
+        await storage.remove_tasks(["task"], T0, cancel=False)
+        [again] = await save(storage, made(next_run_at=None, next_slot=None))
+        [(renewed, renewed_id)] = await storage.renew("me", at(9), LEASE)
+        assert (renewed.id, renewed_id) == (run.id, task_id)
+        assert again.id != task_id
+
     async def test_reports_are_stored(self, storage: Storage) -> None:
         run, task_id = await started(storage)
         report = Report(run.id, run.epoch, '{"done":1}', "line")
-        [renewed] = await storage.renew("me", at(1), LEASE, [report])
+        [(renewed, _)] = await storage.renew("me", at(1), LEASE, [report])
         assert (renewed.progress, renewed.log) == ('{"done":1}', "line")
         await storage.renew("me", at(2), LEASE, [Report(run.id, run.epoch, log="line\nmore")])
         found = await run_of(storage, run.id)
