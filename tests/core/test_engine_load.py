@@ -9,7 +9,7 @@ import tracemalloc
 from dataclasses import replace
 
 import pytest
-from core_kit import LIGHT, START, Through, World, at
+from core_kit import LIGHT, START, Gate, Through, World, at
 
 from cronkit_core import RunQuery
 from cronkit_core.engine import Engine
@@ -161,6 +161,56 @@ async def test_a_slow_storage_does_not_pile_up_what_is_claimed(light_world: Worl
     await light_world.until(60)
     assert len(await scheduler.runs(limit=2_000, statuses=["success"])) == 1_000
     assert made[0].alive <= 2 * 20 + 30 + 20
+
+
+async def test_a_long_burst_holds_up_nothing_else(light_world: World) -> None:
+    """Leases are renewed, cancellations seen and history pruned while claim follows upon claim."""
+    clock, gate = light_world.clock, Gate()
+
+    class SlowClaim(Counts):
+        """A claim takes two seconds. After forty of them, somebody cancels a run."""
+
+        left: list[float] = []
+        claims = 0
+        asked_at = None
+
+        async def claim(self, *args, **options):
+            claimed = await self.storage.claim(*args, **options)
+            clock.advance(2)
+            for _ in range(5):
+                await asyncio.sleep(0)  # the others go on meanwhile
+            self.claims += 1
+            if gate.seen and self.asked_at is None:
+                [run] = await self.storage.runs(RunQuery(ids=[gate.seen[0].id]))
+                self.left.append((run.lease_until - clock.now()).total_seconds())
+                if self.claims == 40:
+                    self.asked_at = clock.now()
+                    await self.storage.cancel(run.id, clock.now(), "ana")
+            return claimed
+
+    made: list[SlowClaim] = []
+
+    def wrap(storage):
+        made.append(SlowClaim(storage))
+        return made[0]
+
+    scheduler = await light_world.scheduler(wrap, batch=1, poll=1.0, prune_every=20)
+    made[0].engine = scheduler.engine
+
+    async def handler(run):
+        """Nothing."""
+
+    scheduler.register_handler("h", handler)
+    await scheduler.add_task("long", gate, MINUTE, priority=1, max_runs=1)
+    await scheduler.add_tasks(wishes(60, "h", max_runs=1))
+    await light_world.until(60)
+    assert clock.now() > at(180)
+    assert len(await scheduler.runs(limit=100, statuses=["success"])) == 60
+    assert min(made[0].left) >= 15
+    assert made[0].calls["prune"] >= 5
+    [cancelled] = await scheduler.runs("long")
+    assert cancelled.reason == "cancelled"
+    assert (cancelled.finished_at - made[0].asked_at).total_seconds() <= 5
 
 
 @pytest.mark.parametrize("backend", LIGHT, indirect=True)

@@ -267,7 +267,9 @@ class Engine:
         return room <= 0 and self.clock.monotonic() < self._look_again_at
 
     async def _claim_all(self) -> float:
-        """Claim and start what is due, as far as there is room; answers as `tick` does."""
+        """Claim and start what is due, as far as there is room, and as long as nothing else has to
+        be done; answers as `tick` does."""
+        look_by = self.clock.monotonic() + self.settings.poll
         while not self._stopping:
             if self._full:
                 return self.settings.poll  # when a run ends, or its end is recorded, the loop wakes
@@ -311,7 +313,7 @@ class Engine:
                 self._nothing_done = not self._nothing_done
                 return 0.0 if self._nothing_done else self.settings.poll
             self._nothing_done = False
-            if not claimed.more:
+            if not claimed.more or self.clock.monotonic() >= min(look_by, self._timers()):
                 break
         return 0.0
 
