@@ -118,6 +118,8 @@ def _check_live(world: World) -> None:
     }
     owners = {node.owner for node in world.nodes}
     roomy = scenario.settings["max_concurrency"] >= 100
+    # Nor is there room where claim upon claim takes as much as one may.
+    roomy = roomy and world.time.filled < world.loop.time() - slack.total_seconds()
     due: list[tuple[str, str | None, str]] = []
     for run in ledger.live.values():
         others = [r for r in ledger.live_of(run.task_name) if r.id != run.id]

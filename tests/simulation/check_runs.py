@@ -343,6 +343,13 @@ class Runs:
         """Whether the task counts the slots that failed, and pauses when it has to."""
         if delta.call.method not in ("claim", "finish"):
             return
+        ended = {
+            self._ledger.task_of[run.id]
+            for old, run in delta.changed
+            if old.status is Status.RUNNING and run.status is not Status.RUNNING
+        }
+        if delta.call.method == "finish" and before.id not in ended:
+            raise Violation("outcome of a task", f"{before} became {after}, and no run ended")
         retried = {(r.task_name, r.slot, r.attempt, r.manual) for r in delta.inserted}
         failed = succeeded = 0
         limits = set()

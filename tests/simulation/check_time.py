@@ -34,9 +34,12 @@ class Timeliness:
         self._claimed: dict[int, float] = {}
         self._zombies: list[Entry] = []
         self._leased: dict[int, float] = {}
-        """When the owner of a run last gave a sign of life."""
+        """When the owner of a run last gave a sign of life: by the clock that says until when the
+        lease is, which is the asking process's, when it asks, or the storage's, when it answers."""
         self._saved: dict[str, float] = {}
         """When somebody last edited a task: what it made due was not due before."""
+        self.filled = 0.0
+        """When a claim last took as much as one may: what it left had others before it."""
         self._poll = float(scenario.settings["poll"])
         self._lease = float(scenario.settings["lease"])
         self._grace = float(scenario.settings["cancel_grace"])
@@ -61,9 +64,10 @@ class Timeliness:
             for before, after in delta.tasks:
                 if before is not None and after is not None:
                     self._check_slot(before, after)
+        leased = delta.call.sent if self._world.server.now is None else delta.time
         for run in (*delta.inserted, *(new for _, new in delta.changed)):
             if run.status is Status.RUNNING and delta.call.method in ("claim", "renew"):
-                self._leased[run.id] = delta.time
+                self._leased[run.id] = leased
         for old, new in delta.changed:
             if old.status is Status.PENDING and new.status is Status.RUNNING:
                 self._check_start(old)
@@ -74,6 +78,8 @@ class Timeliness:
                     self._check_lost(new)
                 else:
                     self._check_obeyed(new)
+        if delta.call.method == "claim" and _taken(delta) >= delta.call.options["limit"]:
+            self.filled = delta.time
 
     def _calm_since(self, time: float, *nodes: Node) -> bool:
         """Whether nothing was wrong with the nodes (none named: with any) since then."""
@@ -96,9 +102,11 @@ class Timeliness:
     def _check_late(self, name: str, due: datetime, what: str) -> None:
         world = self._world
         at = max((due - world.scenario.start).total_seconds(), self._saved.get(name, 0.0))
-        late = world.loop.time() - at
+        late = world.loop.time() - max(at, self.filled)
         if late > self._slack and self._calm_since(at - self._poll - self._lease):
-            raise Violation("late", f"{what} was due {late:.1f} s ago, and nothing was wrong")
+            raise Violation(
+                "late", f"{what} could have started {late:.1f} s ago, and nothing was wrong"
+            )
 
     def _check_lost(self, run: Run) -> None:
         world = self._world
@@ -159,3 +167,16 @@ class Timeliness:
                 since = max(self._claimed.get(run.id, 0.0), node.disturbed_at)
                 if delta.time > since + self._lease / 3 + self._poll + self._slack:
                     raise Violation("phantom", f"nobody executes {run}")
+
+
+def _taken(delta: Delta) -> int:
+    """How many slots and pending runs that were due a claim has dealt with."""
+    now = delta.call.now
+    assert now is not None
+    moved = [
+        before
+        for before, after in delta.tasks
+        if before is not None and after is not None and before.next_run_at != after.next_run_at
+    ]
+    resumed = [old for old, _ in delta.changed if old.due_at is not None and old.due_at <= now]
+    return len(moved) + len(resumed)

@@ -35,14 +35,12 @@ Plant = Callable[[], AbstractContextManager[Any]]
 PLANTED: dict[str, Plant] = {}
 """By what the bug does, in a few words."""
 RARE = {
-    "an edit is written over another one",
     "what is pending of a removed task stays so",
     "a pending run that a newer slot cancels starts all the same",
     "a task of which a run is lost is planned before that is written",
     "a process takes its own runs for lost",
     "a backfill leaves out its last slot",
     "who lost a run goes on executing it",
-    "a scheduler that is being stopped goes on claiming",
     "who comes to an end after his time-out has succeeded",
     "what is brought to an end during a stop is thrown away",
     "a handler that ignores its cancellation is waited for",

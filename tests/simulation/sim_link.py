@@ -201,7 +201,15 @@ class Link:
             loop.at(there, commit)
         else:
             loop.call_later(there, commit, context=self._process.context)
-        return await answer
+        if fault is None or not fault.what.startswith("late"):
+            return await answer
+        # How long it takes is not known: the process may sleep, or stand still, meanwhile.
+        self._process.late_calls += 1
+        try:
+            return await answer
+        finally:
+            self._process.late_calls -= 1
+            self.node.disturb(f"{fault.what} {method} is over", 0.0)
 
     def _fault(self, method: str) -> CallFault | None:
         """What goes wrong with this call, if anything does."""

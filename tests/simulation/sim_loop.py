@@ -38,6 +38,8 @@ class Process:
         self.loop = loop
         self.alive = True
         self.stalled = False
+        self.late_calls = 0
+        """How many calls of the storage are under way that are late, or whose answers are."""
         self.slept = 0.0
         """How many seconds it was suspended: its monotonic clock did not count them."""
         self.steps_left: int | None = None

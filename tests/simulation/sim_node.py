@@ -52,12 +52,17 @@ class Node:
         self.rests = False
         """Whether the scheduler is stopped, and its process is to start it again."""
         self.disturbances = 0
-        self.disturbed_at = -1e9
-        """When something last went wrong here, or is to go wrong until."""
+        self._disturbed_at = -1e9
 
     @property
     def up(self) -> bool:
         return self.process.alive and not self.going
+
+    @property
+    def disturbed_at(self) -> float:
+        """When something last went wrong here, or is to go wrong until."""
+        now = self.world.loop.time() if self.process.late_calls else self._disturbed_at
+        return max(now, self._disturbed_at)
 
     @property
     def owner(self) -> str:
@@ -105,7 +110,7 @@ class Node:
 
     def disturb(self, what: str, seconds: float) -> None:
         self.disturbances += 1
-        self.disturbed_at = max(self.disturbed_at, self.world.loop.time() + seconds)
+        self._disturbed_at = max(self._disturbed_at, self.world.loop.time() + seconds)
         self.world.note(f"{self.name} {what} {seconds:g}")
 
     def die(self, down: float, process: Process | None = None) -> None:
