@@ -313,7 +313,7 @@ def test_without_psycopg_the_error_names_the_extra():
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
         "import cronkit_core\n"
-        "try: cronkit_core.PostgresStorage\n"
+        "try: cronkit_core.PostgresStorage()\n"
         "except ImportError as error: print(error)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
