@@ -47,15 +47,10 @@ def tasks(count: int, seconds: float) -> list[dict[str, Any]]:
 
 async def counted(world: World, **options: Any) -> tuple[Scheduler, Counter[str]]:
     """A started scheduler, and the calls of its storage from now on."""
-    made: list[Counted] = []
-
-    def wrap(storage: Any) -> Counted:
-        made.append(Counted(storage))
-        return made[0]
-
-    scheduler = await world.scheduler(wrap, **options)
+    scheduler = await world.scheduler(Counted, **options)
     scheduler.register_handler("nothing", nothing)
-    return scheduler, made[0].calls
+    assert isinstance(scheduler.storage, Counted)
+    return scheduler, scheduler.storage.calls
 
 
 async def test_an_idle_tick_is_one_look(world: World) -> None:

@@ -40,20 +40,15 @@ async def nothing(run):
 
 @pytest.mark.parametrize("method", ["wake", "claim", "finish", "renew", "names_with_history"])
 async def test_a_storage_that_fails_for_a_while(world: World, method: str, caplog) -> None:
-    faults = []
-
-    def wrap(storage):
-        faults.append(Fails(storage))
-        return faults[0]
-
-    scheduler = await world.scheduler(wrap, poll=1.0, prune_every=5.0, lease=3)
+    scheduler = await world.scheduler(Fails, poll=1.0, prune_every=5.0, lease=3)
+    faults = scheduler.storage
     notes = Notes(world.clock, seconds=2)
     await scheduler.add_task("t", notes, {"interval": 10})
     await world.until(15)
-    faults[0].broken.add(method)
+    faults.broken.add(method)
     await world.until(45)
-    assert faults[0].failed > 3
-    faults[0].broken.clear()
+    assert faults.failed > 3
+    faults.broken.clear()
     await world.until(75)
     told = slots(await scheduler.runs("t"))
     for first, _, count, _ in await skipped(scheduler, "t"):
@@ -63,24 +58,19 @@ async def test_a_storage_that_fails_for_a_while(world: World, method: str, caplo
     assert len(notes.runs) == len(set(notes.slots))
     assert "trying again in" in caplog.text
     # It backs off: no more than a try every second or two.
-    assert faults[0].failed < 45
+    assert faults.failed < 45
 
 
 async def test_a_storage_that_cannot_be_opened_yet(world: World, caplog) -> None:
-    faults = []
-
-    def wrap(storage):
-        faults.append(Fails(storage, "open"))
-        return faults[0]
-
-    scheduler = world.idle_scheduler(wrap)
+    scheduler = world.idle_scheduler(lambda storage: Fails(storage, "open"))
+    faults = scheduler.storage
     scheduler.register_handler("t", nothing)
     with pytest.raises(StorageError, match="open fails"):
         await scheduler.add_task("t", "t", MINUTE)
     scheduler.start()
     await world.until(20)
     assert "the storage cannot be opened, trying again in 0.2 s" in caplog.text
-    faults[0].broken.clear()
+    faults.broken.clear()
     await world.until(40)
     await scheduler.add_task("t", "t", MINUTE)
     await world.until(100)
@@ -119,20 +109,15 @@ class CancelsItself(Through):
 
 
 async def test_a_storage_that_raises_a_cancellation_does_not_end_the_loop(world: World) -> None:
-    faults = []
-
-    def wrap(storage):
-        faults.append(CancelsItself(storage))
-        return faults[0]
-
-    scheduler = await world.scheduler(wrap)
+    scheduler = await world.scheduler(CancelsItself)
+    faults = scheduler.storage
     gate = Gate()
     await scheduler.add_task("t", gate, MINUTE)
     await world.until(60)
-    faults[0].cancels = True
+    faults.cancels = True
     gate.open.set()
     await world.until(70)
-    faults[0].cancels = False
+    faults.cancels = False
     await world.until(120)
     assert await story(scheduler, "t") == [(60, 1, "success", None), (120, 1, "success", None)]
 
@@ -142,18 +127,13 @@ async def test_a_storage_that_raises_a_cancellation_does_not_end_the_loop(world:
 
 async def test_a_claim_that_fails_before_its_commit(world: World) -> None:
     """FailsBeforeCommit: nothing was claimed, and it is claimed a little later."""
-    faults = []
-
-    def wrap(storage):
-        faults.append(Fails(storage))
-        return faults[0]
-
-    scheduler = await world.scheduler(wrap)
+    scheduler = await world.scheduler(Fails)
+    faults = scheduler.storage
     notes = Notes(world.clock)
     await scheduler.add_task("t", notes, MINUTE)
-    faults[0].broken.add("claim")
+    faults.broken.add("claim")
     await world.until(60)
-    faults[0].broken.clear()
+    faults.broken.clear()
     await world.until(61)
     assert notes.slots == [60]
     assert await story(scheduler, "t") == [(60, 1, "success", None)]
@@ -162,22 +142,17 @@ async def test_a_claim_that_fails_before_its_commit(world: World) -> None:
 @pytest.mark.parametrize("busy", [False, True])
 async def test_a_claim_whose_answer_is_lost(world: World, busy: bool, caplog) -> None:
     """FailsAfterCommit: the runs are ours without our knowing. They are adopted, not lost."""
-    faults = []
-
-    def wrap(storage):
-        faults.append(Fails(storage, after=True))
-        return faults[0]
-
-    scheduler = await world.scheduler(wrap)
+    scheduler = await world.scheduler(lambda storage: Fails(storage, after=True))
+    faults = scheduler.storage
     gate, notes = Gate(), Notes(world.clock)
     if busy:
         await scheduler.add_task("busy", gate, {"interval": 50})
         await world.until(50)
     await scheduler.add_task("t", notes, {"interval": 60})
     when = 110 if busy else 60
-    faults[0].broken.add("claim")
+    faults.broken.add("claim")
     await world.until(when)
-    faults[0].broken.clear()
+    faults.broken.clear()
     await world.until(when + 1)
     assert notes.runs == [(when + 0.2, when, 1)]
     assert await story(scheduler, "t") == [(when, 1, "success", None)]
@@ -198,13 +173,8 @@ async def test_runs_are_adopted_in_the_order_of_their_claims(light_world: World)
 
             return renew
 
-    faults = []
-
-    def wrap(storage):
-        faults.append(Reverses(storage, "claim", after=True))
-        return faults[0]
-
-    scheduler = await light_world.scheduler(wrap)
+    scheduler = await light_world.scheduler(lambda storage: Reverses(storage, "claim", after=True))
+    faults = scheduler.storage
     begun = []
 
     async def notes(run):
@@ -213,25 +183,20 @@ async def test_runs_are_adopted_in_the_order_of_their_claims(light_world: World)
     for name in ("a", "b", "c"):
         await scheduler.add_task(name, notes, {"interval": 60}, max_runs=1)
     await light_world.until(60)
-    faults[0].broken.clear()
+    faults.broken.clear()
     await light_world.until(61)
     assert len(begun) == 3
     assert begun == sorted(begun)
 
 
 async def test_an_adopted_run_whose_task_is_gone(world: World) -> None:
-    faults = []
-
-    def wrap(storage):
-        faults.append(Fails(storage, after=True))
-        return faults[0]
-
-    scheduler = await world.scheduler(wrap)
+    scheduler = await world.scheduler(lambda storage: Fails(storage, after=True))
+    faults = scheduler.storage
     await scheduler.add_task("t", nothing, MINUTE)
-    faults[0].broken.add("claim")
+    faults.broken.add("claim")
     await world.until(60)
     await scheduler.remove_task("t")
-    faults[0].broken.clear()
+    faults.broken.clear()
     await world.until(61)
     run = (await scheduler.runs("t"))[0]
     assert run.status == "error"
@@ -240,20 +205,15 @@ async def test_an_adopted_run_whose_task_is_gone(world: World) -> None:
 
 async def test_an_adopted_run_whose_task_was_made_anew(world: World) -> None:
     """It is of the task that was removed: the other one neither executes it nor tries it again."""
-    faults = []
-
-    def wrap(storage):
-        faults.append(Fails(storage, after=True))
-        return faults[0]
-
-    scheduler = await world.scheduler(wrap)
+    scheduler = await world.scheduler(lambda storage: Fails(storage, after=True))
+    faults = scheduler.storage
     notes = Notes(world.clock)
     await scheduler.add_task("t", notes, MINUTE)
-    faults[0].broken.add("claim")
+    faults.broken.add("claim")
     await world.until(60)
     await scheduler.remove_task("t", cancel=False)
     await scheduler.add_task("t", notes, {"interval": 600}, retry=RETRY)
-    faults[0].broken.clear()
+    faults.broken.clear()
     await world.until(100)
     assert notes.runs == []
     [run] = await scheduler.runs("t")
@@ -263,13 +223,8 @@ async def test_an_adopted_run_whose_task_was_made_anew(world: World) -> None:
 
 
 async def test_the_end_of_a_run_whose_answer_is_lost(world: World) -> None:
-    faults = []
-
-    def wrap(storage):
-        faults.append(Fails(storage, "finish", after=True))
-        return faults[0]
-
-    scheduler = await world.scheduler(wrap)
+    scheduler = await world.scheduler(lambda storage: Fails(storage, "finish", after=True))
+    faults = scheduler.storage
 
     async def fails(run):
         if run.attempt == 1:
@@ -279,7 +234,7 @@ async def test_the_end_of_a_run_whose_answer_is_lost(world: World) -> None:
     scheduler.on(Event, lambda event: events.append(type(event).__name__))
     await scheduler.add_task("t", fails, MINUTE, retry=RETRY)
     await world.until(61)
-    faults[0].broken.clear()
+    faults.broken.clear()
     await world.until(70)
     assert await story(scheduler, "t") == [(60, 1, "error", "exception"), (60, 2, "success", None)]
     assert (await scheduler.get_task("t")).record.failures == 0
@@ -309,19 +264,14 @@ async def test_an_end_that_cannot_be_recorded_lets_the_others_by(light_world: Wo
 
 
 async def test_runs_that_end_while_others_cannot_be_recorded(world: World) -> None:
-    faults = []
-
-    def wrap(storage):
-        faults.append(Fails(storage, "finish"))
-        return faults[0]
-
-    scheduler = await world.scheduler(wrap)
+    scheduler = await world.scheduler(lambda storage: Fails(storage, "finish"))
+    faults = scheduler.storage
     await scheduler.add_task("first", nothing, MINUTE, max_runs=1)
     await scheduler.add_task("second", nothing, {"interval": 61}, max_runs=1)
     async with asyncio.timeout(60):
         await world.until(62)
     assert await story(scheduler, "second") == [(61, 1, "running", None)]
-    faults[0].broken.clear()
+    faults.broken.clear()
     await world.until(75)
     for name, slot in (("first", 60), ("second", 61)):
         assert await story(scheduler, name) == [(slot, 1, "success", None)]
@@ -332,24 +282,19 @@ async def test_runs_that_end_while_others_cannot_be_recorded(world: World) -> No
 
 @pytest.mark.parametrize("method", ["wake", "claim", "renew"])
 async def test_time_outs_hold_while_the_storage_hangs(light_world: World, method: str) -> None:
-    hangs = []
-
-    def wrap(storage):
-        hangs.append(Hangs(storage))
-        return hangs[0]
-
-    scheduler = await light_world.scheduler(wrap, poll=1.0)
+    scheduler = await light_world.scheduler(Hangs, poll=1.0)
+    hangs = scheduler.storage
     gate = Gate()
     await scheduler.add_task("t", gate, MINUTE, timeout=20)
     await light_world.until(60)
-    hangs[0].hanging.add(method)
+    hangs.hanging.add(method)
     for _ in range(30):
         light_world.clock.advance(1)
         for _ in range(30):
             await asyncio.sleep(0)
     assert gate.cancelled == 1
-    hangs[0].go_on.set()
-    hangs[0].hanging.clear()
+    hangs.go_on.set()
+    hangs.hanging.clear()
     await light_world.settle()
     assert await story(scheduler, "t") == [(60, 1, "error", "timeout")]
 
@@ -358,17 +303,12 @@ async def test_time_outs_hold_while_the_storage_hangs(light_world: World, method
 async def test_a_scheduler_stops_although_its_storage_hangs(
     light_world: World, method: str
 ) -> None:
-    hangs = []
-
-    def wrap(storage):
-        hangs.append(Hangs(storage, method))
-        return hangs[0]
-
-    scheduler = light_world.idle_scheduler(wrap)
+    scheduler = light_world.idle_scheduler(lambda storage: Hangs(storage, method))
+    hangs = scheduler.storage
     await scheduler.add_task("t", nothing, {"interval": 1})
     light_world.clock.advance(1)
     scheduler.start()
-    await hangs[0].reached.wait()
+    await hangs.reached.wait()
     stopping = asyncio.create_task(scheduler.stop(grace=3))
     for _ in range(100):
         light_world.clock.advance(0.5)
@@ -453,18 +393,13 @@ class LosesLease(Through):
 
 
 async def test_a_process_that_lost_its_lease_records_nothing(world: World, caplog) -> None:
-    stalled = []
-
-    def wrap(storage):
-        stalled.append(LosesLease(storage))
-        return stalled[0]
-
-    one = await world.scheduler(wrap, lease=30)
+    one = await world.scheduler(LosesLease, lease=30)
+    stalled = one.storage
     gate, events = Gate(), []
     one.on(LeaseLost, lambda event: events.append(event.run.id))
     await one.add_task("t", gate, {"interval": 600}, retry=RETRY)
     await world.until(600)
-    stalled[0].deaf = True
+    stalled.deaf = True
     two = await world.scheduler(lease=30)
     notes = Notes(world.clock)
     two.register_handler("t", notes)
@@ -481,22 +416,17 @@ async def test_a_process_that_lost_its_lease_records_nothing(world: World, caplo
 async def test_a_process_that_learns_that_its_lease_is_lost_stops_the_handler(
     world: World,
 ) -> None:
-    stalled = []
-
-    def wrap(storage):
-        stalled.append(LosesLease(storage))
-        return stalled[0]
-
-    one = await world.scheduler(wrap, lease=30)
+    one = await world.scheduler(LosesLease, lease=30)
+    stalled = one.storage
     gate = Gate()
     await one.add_task("t", gate, {"interval": 600}, retry=RETRY)
     await world.until(600)
-    stalled[0].deaf = True
+    stalled.deaf = True
     two = await world.scheduler(lease=30)
     two.register_handler("t", Notes(world.clock, seconds=300))
     await world.until(640)
     assert gate.cancelled == 0
-    stalled[0].deaf = False
+    stalled.deaf = False
     await world.until(660)
     assert gate.cancelled == 1
     assert await story(two, "t") == [(600, 1, "error", "lost"), (600, 2, "running", None)]
@@ -739,13 +669,8 @@ async def test_a_pending_run_says_why_its_task_is_broken(world: World, caplog) -
 
 
 async def test_a_hint_of_the_storage_wakes_the_loop(light_world: World) -> None:
-    hears: list[Hears] = []
-
-    def wrap(storage):
-        hears.append(Hears(storage))
-        return hears[0]
-
-    scheduler = await light_world.scheduler(wrap)
+    scheduler = await light_world.scheduler(Hears)
+    hears = scheduler.storage
     notes = Notes(light_world.clock)
     scheduler.register_handler("h", notes)
     other = light_world.idle_scheduler()
@@ -754,7 +679,7 @@ async def test_a_hint_of_the_storage_wakes_the_loop(light_world: World) -> None:
     await other.trigger_task("t")
     await light_world.settle()
     assert notes.runs == []
-    hears[0].changed()
+    hears.changed()
     await light_world.settle()
     assert len(notes.runs) == 1
 

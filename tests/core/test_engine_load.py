@@ -71,13 +71,8 @@ class Counts(Through):
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # it works all the time: beside others, that takes a while
 async def test_a_hundred_thousand_due_at_once_in_bounded_memory(light_world: World) -> None:
-    counts: list[Counts] = []
-
-    def wrap(storage):
-        counts.append(Counts(storage))
-        return counts[0]
-
-    scheduler = await light_world.scheduler(wrap, max_concurrency=1_000, batch=500)
+    scheduler = await light_world.scheduler(Counts, max_concurrency=1_000, batch=500)
+    counts = scheduler.storage
     ran = 0
 
     async def handler(run):
@@ -92,19 +87,19 @@ async def test_a_hundred_thousand_due_at_once_in_bounded_memory(light_world: Wor
         ]
         await scheduler.storage.save_tasks(writes, START)
     gc.disable()  # the hundred thousand that wait would be looked at again and again
-    counts[0].engine = scheduler.engine
-    counts[0].calls.clear()
+    counts.engine = scheduler.engine
+    counts.calls.clear()
     try:
         await light_world.until(60)
     finally:
         gc.enable()
     assert ran == 100_000
     # No more is alive than may run at once and is yet to be recorded.
-    assert counts[0].alive <= 2_000
-    assert counts[0].unrecorded <= 2_000
+    assert counts.alive <= 2_000
+    assert counts.unrecorded <= 2_000
     # And no transaction for each run.
-    assert counts[0].calls["claim"] <= 100_000 / 500 * 1.5 + 5
-    assert counts[0].calls["finish"] <= 100_000 / 500 * 1.5 + 5
+    assert counts.calls["claim"] <= 100_000 / 500 * 1.5 + 5
+    assert counts.calls["finish"] <= 100_000 / 500 * 1.5 + 5
     assert not scheduler.engine.executions.all
     assert not scheduler.engine.recorder.waiting
 
@@ -144,14 +139,9 @@ async def test_a_slow_storage_does_not_pile_up_what_is_claimed(light_world: Worl
                 await asyncio.sleep(0)
             return await self.storage.finish(finishes, now)
 
-    made: list[SlowFinish] = []
-
-    def wrap(storage):
-        made.append(SlowFinish(storage))
-        return made[0]
-
-    scheduler = await light_world.scheduler(wrap, batch=20, max_concurrency=30)
-    made[0].engine = scheduler.engine
+    scheduler = await light_world.scheduler(SlowFinish, batch=20, max_concurrency=30)
+    made = scheduler.storage
+    made.engine = scheduler.engine
 
     async def handler(run):
         """Nothing."""
@@ -160,7 +150,7 @@ async def test_a_slow_storage_does_not_pile_up_what_is_claimed(light_world: Worl
     await scheduler.add_tasks(wishes(1_000, "h"))
     await light_world.until(60)
     assert len(await scheduler.runs(limit=2_000, statuses=["success"])) == 1_000
-    assert made[0].alive <= 2 * 20 + 30 + 20
+    assert made.alive <= 2 * 20 + 30 + 20
 
 
 async def test_a_long_burst_holds_up_nothing_else(light_world: World) -> None:
@@ -188,14 +178,9 @@ async def test_a_long_burst_holds_up_nothing_else(light_world: World) -> None:
                     await self.storage.cancel(run.id, clock.now(), "ana")
             return claimed
 
-    made: list[SlowClaim] = []
-
-    def wrap(storage):
-        made.append(SlowClaim(storage))
-        return made[0]
-
-    scheduler = await light_world.scheduler(wrap, batch=1, poll=1.0, prune_every=20)
-    made[0].engine = scheduler.engine
+    scheduler = await light_world.scheduler(SlowClaim, batch=1, poll=1.0, prune_every=20)
+    made = scheduler.storage
+    made.engine = scheduler.engine
 
     async def handler(run):
         """Nothing."""
@@ -206,11 +191,11 @@ async def test_a_long_burst_holds_up_nothing_else(light_world: World) -> None:
     await light_world.until(60)
     assert clock.now() > at(180)
     assert len(await scheduler.runs(limit=100, statuses=["success"])) == 60
-    assert min(made[0].left) >= 15
-    assert made[0].calls["prune"] >= 5
+    assert min(made.left) >= 15
+    assert made.calls["prune"] >= 5
     [cancelled] = await scheduler.runs("long")
     assert cancelled.reason == "cancelled"
-    assert (cancelled.finished_at - made[0].asked_at).total_seconds() <= 5
+    assert (cancelled.finished_at - made.asked_at).total_seconds() <= 5
 
 
 @pytest.mark.parametrize("backend", LIGHT, indirect=True)

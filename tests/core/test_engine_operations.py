@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
+from operator import attrgetter
+from unittest.mock import ANY
 
 import pytest
 from core_kit import START, Gate, IgnoresCancel, Notes, World, at, skipped, slots, story
@@ -18,6 +22,7 @@ from cronkit_core import (
     RunStarted,
     Scheduler,
     SkipReason,
+    Task,
     TaskActive,
     TaskNotFound,
     TaskQuery,
@@ -74,6 +79,41 @@ async def test_add_many_all_or_none(world: World) -> None:
     with pytest.raises(InvalidSchedule):
         await scheduler.add_tasks([{**wishes[0], "name": "fresh"}, {**wishes[0], "schedule": "x"}])
     assert (await scheduler.status()).tasks == 1203
+
+
+def stored(tasks: list[Task]) -> list[Task]:
+    """`tasks` as a storage has them, which counts ids and revisions for itself."""
+    by_name = sorted(tasks, key=attrgetter("name"))
+    return [replace(t, record=replace(t.record, id=ANY, revision=ANY)) for t in by_name]
+
+
+async def test_add_answers_with_what_is_stored(light_world: World) -> None:
+    """Texts that come again are parsed once: an `H` is its task's own all the same, and an interval
+    counts from when its task was made."""
+    scheduler = await light_world.scheduler()
+    specs = [
+        "0 8 * * *",
+        "0 8 * * *",
+        "H H * * *",
+        "H H * * *",
+        "90m",
+        "FREQ=DAILY",
+        {"interval": 7},
+    ]
+    wishes = [
+        {"name": f"t{i}", "handler": "h", "schedule": spec, "timezone": zone, "config": {"i": i}}
+        for i, (spec, zone) in enumerate(product(specs, [None, "Europe/Berlin"]))
+    ]
+    added = await scheduler.add_tasks(wishes)
+    assert await scheduler.tasks() == stored(added)
+    assert len({task.next_slot for task in added if "H" in str(task.schedule)}) == 4
+    await light_world.until(100)
+    wishes += [{**wish, "name": f"new {wish['name']}"} for wish in wishes]
+    added = await scheduler.add_tasks(wishes)
+    assert await scheduler.tasks() == stored(added)
+    firsts = {task.name: task.next_slot for task in added}
+    assert firsts["t8"] == at(90 * 60)
+    assert firsts["new t8"] == at(100 + 90 * 60)
 
 
 async def test_add_is_safe_at_every_start(world: World) -> None:

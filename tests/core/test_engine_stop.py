@@ -157,47 +157,37 @@ async def test_nothing_is_claimed_once_a_stop_has_begun(world: World) -> None:
 
 
 async def test_a_claim_that_was_under_way_is_not_lost(world: World) -> None:
-    hangs = []
-
-    def wrap(storage):
-        hangs.append(Hangs(storage, "claim"))
-        return hangs[0]
-
-    scheduler = world.idle_scheduler(wrap, shutdown_grace=30)
+    scheduler = world.idle_scheduler(lambda storage: Hangs(storage, "claim"), shutdown_grace=30)
+    hangs = scheduler.storage
     gate = Gate()
     gate.open.set()
     await scheduler.add_task("t", gate, MINUTE)
     world.clock.advance(60)
     scheduler.start()
-    await hangs[0].reached.wait()
+    await hangs.reached.wait()
     stopping = asyncio.create_task(scheduler.stop())
     await asyncio.sleep(0)
-    hangs[0].go_on.set()
+    hangs.go_on.set()
     await stopping
     await scheduler.open()
     assert await story(scheduler, "t") == [(60, 1, "success", None)]
 
 
 async def test_a_claim_that_waited_for_its_turn_is_not_made_after_a_stop(world: World) -> None:
-    hangs = []
-
-    def wrap(storage):
-        hangs.append(Hangs(storage, "finish"))
-        return hangs[0]
-
-    scheduler = await world.scheduler(wrap, shutdown_grace=30)
+    scheduler = await world.scheduler(lambda storage: Hangs(storage, "finish"), shutdown_grace=30)
+    hangs = scheduler.storage
     await scheduler.add_task("first", nothing, MINUTE, max_runs=1)
     await scheduler.add_task("next", nothing, {"interval": 90})
     world.clock.advance(60)
     scheduler.wake()
-    await hangs[0].reached.wait()  # the end of the first run is being recorded
+    await hangs.reached.wait()  # the end of the first run is being recorded
     world.clock.advance(30)
     scheduler.wake()
     while scheduler.engine.last_tick != at(90):
         await asyncio.sleep(0)
     stopping = asyncio.create_task(scheduler.stop())
     await asyncio.sleep(0)
-    hangs[0].go_on.set()
+    hangs.go_on.set()
     await stopping
     await scheduler.open()
     assert await story(scheduler, "first") == [(60, 1, "success", None)]
