@@ -489,6 +489,22 @@ async def test_progress_and_log_are_seen_while_it_runs(world: World) -> None:
     await world.until(640)
     run = (await other.runs("t"))[0]
     assert (run.status, run.log.splitlines()[-1]) == ("success", "step 4")
+    assert json.loads(run.progress) == {"done": 4, "total": 4, "message": "step 4"}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_last_progress_is_kept_however_soon_the_handler_ends(
+    world: World, fails: bool
+) -> None:
+    async def handler(run):
+        await run.progress(1, 3)
+        await run.progress(2, 3, "two")
+        if fails:
+            raise ValueError
+
+    _, run = await run_once(world, handler)
+    assert run.status == ("error" if fails else "success")
+    assert json.loads(run.progress) == {"done": 2, "total": 3, "message": "two"}
 
 
 async def test_progress_of_sync_handlers_and_bad_numbers(light_world: World) -> None:

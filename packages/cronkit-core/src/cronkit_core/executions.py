@@ -259,7 +259,7 @@ def _finish(execution: Execution, outcome: Outcome, took: float) -> Finish:
     assert run.started_at is not None
     finished_at = run.started_at + timedelta(seconds=took)
     duration_ms = int(took * 1000)
-    log = execution.active.log_text()
+    log, progress = execution.active.log_text(), execution.active.progress_text()
     if outcome.reason is None:
         return runs.succeeded(
             run,
@@ -268,6 +268,7 @@ def _finish(execution: Execution, outcome: Outcome, took: float) -> Finish:
             duration_ms=duration_ms,
             output=outcome.output,
             log=log,
+            progress=progress,
         )
     return runs.failed(
         run,
@@ -279,6 +280,7 @@ def _finish(execution: Execution, outcome: Outcome, took: float) -> Finish:
         error_type=outcome.error_type,
         traceback=outcome.traceback,
         log=log,
+        progress=progress,
         retry=retry_of(run, task, execution.task_id, outcome, finished_at),
         pause_after=task.policies.pause_after_failures,
     )

@@ -172,6 +172,8 @@ class Finish:
     error_traceback: str | None = None
     output: str | None = None
     log: str | None = None
+    """None, for this and `progress`: as it was stored last."""
+    progress: str | None = None
     retry: NewRun | None = None
     counts: bool = True
     """Whether the outcome is the task's last one, and a failure counts toward pausing it."""
@@ -238,6 +240,7 @@ def succeeded(
     duration_ms: int,
     output: str | None,
     log: str | None,
+    progress: str | None = None,
 ) -> Finish:
     """`run` came to its end."""
     return Finish(
@@ -251,6 +254,7 @@ def succeeded(
         duration_ms=duration_ms,
         output=output,
         log=log,
+        progress=progress,
     )
 
 
@@ -265,6 +269,7 @@ def failed(
     error_type: str | None = None,
     traceback: str | None = None,
     log: str | None = None,
+    progress: str | None = None,
     retry: NewRun | None = None,
     pause_after: int | None = None,
 ) -> Finish:
@@ -283,6 +288,7 @@ def failed(
         error_message=message,
         error_traceback=traceback,
         log=log,
+        progress=progress,
         retry=retry,
         counts=reason is not Reason.CANCELLED,
         pause_after=pause_after,

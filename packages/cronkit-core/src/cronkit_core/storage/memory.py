@@ -279,6 +279,7 @@ class MemoryStorage(Ledger):
                 error_traceback=finish.error_traceback,
                 output=finish.output,
                 log=finish.log if finish.log is not None else run.log,
+                progress=finish.progress if finish.progress is not None else run.progress,
                 lease_until=None,
                 due_at=None,
             )

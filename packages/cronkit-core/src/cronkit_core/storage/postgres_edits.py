@@ -137,6 +137,7 @@ class Edits:
                 f.error_traceback,
                 f.output,
                 f.log,
+                f.progress,
             )
             for f in finishes
         ]
@@ -145,12 +146,13 @@ class Edits:
             f"UPDATE {self.run_rows} AS r SET status = f.status, finished_at = f.finished_at, "
             "duration_ms = f.duration_ms, reason = f.reason, error_type = f.error_type, "
             "error_message = f.error_message, error_traceback = f.error_traceback, "
-            "output = f.output, log = coalesce(f.log, r.log), lease_until = NULL, due_at = NULL "
+            "output = f.output, log = coalesce(f.log, r.log), "
+            "progress = coalesce(f.progress, r.progress), lease_until = NULL, due_at = NULL "
             "FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::bigint[], %s::text[], "
-            "%s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS f (id, status, "
-            "finished_at, duration_ms, reason, error_type, error_message, error_traceback, "
-            "output, log) WHERE r.id = f.id",
-            arrays(values, 10),
+            "%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) "
+            "AS f (id, status, finished_at, duration_ms, reason, error_type, error_message, error_traceback, "
+            "output, log, progress) WHERE r.id = f.id",
+            arrays(values, 11),
         )
 
     async def _note_outcomes(

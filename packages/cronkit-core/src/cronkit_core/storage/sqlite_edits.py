@@ -66,7 +66,8 @@ class Edits:
         yield Statement(
             f"UPDATE {self.run_rows} SET status = ?, finished_at = ?, duration_ms = ?, reason = ?, "
             "error_type = ?, error_message = ?, error_traceback = ?, output = ?, "
-            "log = coalesce(?, log), lease_until = NULL, due_at = NULL "
+            "log = coalesce(?, log), progress = coalesce(?, progress), "
+            "lease_until = NULL, due_at = NULL "
             "WHERE id = ? AND epoch = ? AND status IN ('pending', 'running')",
             [
                 (
@@ -79,6 +80,7 @@ class Edits:
                     f.error_traceback,
                     f.output,
                     f.log,
+                    f.progress,
                     f.run_id,
                     f.epoch,
                 )

@@ -39,7 +39,7 @@ class FinishContract:
         run, task_id = await started(storage)
         before = await read(storage)
         moment = at(5) + storage.precision
-        end = success(run, task_id, moment, output='{"é": "🕰"}', log="a\nb")
+        end = success(run, task_id, moment, output='{"é": "🕰"}', log="a\nb", progress='{"done":2}')
         assert await storage.finish([end], at(6)) == []
         assert await run_of(storage, run.id) == replace(
             run,
@@ -48,6 +48,7 @@ class FinishContract:
             duration_ms=5_000,
             output='{"é": "🕰"}',
             log="a\nb",
+            progress='{"done":2}',
             lease_until=None,
         )
         after = await read(storage)
