@@ -126,16 +126,12 @@ class ActiveRun:
         head = [f"... {self._dropped} earlier lines were dropped"] if self._dropped else []
         return "\n".join([*head, *lines])
 
-    def progress_text(self) -> str | None:
-        """The last progress, as JSON text; None when there is none."""
-        return self._progress
-
     def report(self) -> tuple[str | None, str | None] | None:
         """Progress and log, if either changed since the last ones that were `reported`."""
         if self._changes == self._reported:
             return None
         self._offered = self._changes
-        return self.progress_text(), self.log_text()
+        return self._progress, self.log_text()
 
     def reported(self) -> None:
         """What `report` gave last is stored."""

@@ -259,7 +259,7 @@ def _finish(execution: Execution, outcome: Outcome, took: float) -> Finish:
     assert run.started_at is not None
     finished_at = run.started_at + timedelta(seconds=took)
     duration_ms = int(took * 1000)
-    log, progress = execution.active.log_text(), execution.active.progress_text()
+    progress, log = execution.active.report() or (None, None)  # None: the storage has it
     if outcome.reason is None:
         return runs.succeeded(
             run,

@@ -150,8 +150,8 @@ class Edits:
             "progress = coalesce(f.progress, r.progress), lease_until = NULL, due_at = NULL "
             "FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::bigint[], %s::text[], "
             "%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) "
-            "AS f (id, status, finished_at, duration_ms, reason, error_type, error_message, error_traceback, "
-            "output, log, progress) WHERE r.id = f.id",
+            "AS f (id, status, finished_at, duration_ms, reason, error_type, error_message, "
+            "error_traceback, output, log, progress) WHERE r.id = f.id",
             arrays(values, 11),
         )
 
