@@ -13,7 +13,7 @@ import pytest
 from cronkit_core import MemoryStorage, PostgresStorage, RunQuery, TaskQuery
 from cronkit_core.storage import postgres_claims, postgres_edits, postgres_queries
 from cronkit_core.storage.base import Claim, Retention, TaskWrite
-from cronkit_core.storage.sqlite_base import run_program
+from cronkit_core.storage.sqlite_base import run_program, with_rows
 from cronkit_core.storage.sqlite_programs import Programs
 from cronkit_core.storage.sqlite_schema import migrate
 from cronkit_core.testing._contract_made import (
@@ -70,9 +70,10 @@ class Database:
         """The lines of EXPLAIN QUERY PLAN for the statements of the last program."""
         found = []
         for statement in self.statements:
-            params = statement.params[0] if statement.many else statement.params
-            rows = self.connection.execute(f"EXPLAIN QUERY PLAN {statement.sql}", params)
-            found += [row[3] for row in rows]
+            parts = with_rows(statement) if statement.many else [statement[:2]]
+            for sql, params in parts:
+                rows = self.connection.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+                found += [row[3] for row in rows]
         return found
 
     def fill(self, count):
@@ -167,7 +168,7 @@ def test_sqlite_looks_at_no_more_when_there_is_more():
 
 
 def test_sqlite_needs_as_many_statements_for_many(database):
-    """executemany counts as one: it is one call, and one compiled statement."""
+    """One with many rows counts as one: it is compiled once for each of three lengths."""
     statements = {}
     for count in (2, 60):
         database.connection.execute("DELETE FROM cronkit_tasks")

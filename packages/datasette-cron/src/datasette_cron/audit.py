@@ -195,7 +195,7 @@ class AuditedPrograms(Programs):
         actor = None if origin is None else origin.actor
         yield Statement(
             f"INSERT INTO {self.audit_rows} (time, actor, action, task, before, after) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            "VALUES :rows",
             [
                 (text(now), actor, action, task, _dumped(before), _dumped(after))
                 for action, task, before, after in rows

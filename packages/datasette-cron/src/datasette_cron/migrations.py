@@ -96,8 +96,7 @@ def _take_over(now: datetime) -> Program[TakenOver]:
         f"AND status = 'success') FROM {_OLD_TASKS} ORDER BY created_at, name"
     )
     yield Statement(
-        f"INSERT INTO {PREFIX}tasks ({', '.join(_STORED)}) "
-        f"VALUES ({', '.join('?' * len(_STORED))})",
+        f"INSERT INTO {PREFIX}tasks ({', '.join(_STORED)}) VALUES :rows",
         [_stored(_AlphaTask(*row).record(now)) for row in tasks],
         many=True,
     )

@@ -82,9 +82,10 @@ class Claims(Edits):
         faults = [(fault, row[0]) for row in found if (fault := rows.fault(row)) is not None]
         if faults:
             yield Statement(
-                f"UPDATE {self.run_rows} SET status = 'error', reason = 'broken', "
-                "error_message = ?, finished_at = ?, due_at = NULL, lease_until = NULL "
-                "WHERE id = ?",
+                "WITH new (message, at, id) AS (VALUES :rows) "
+                f"UPDATE {self.run_rows} AS run SET status = 'error', reason = 'broken', "
+                "error_message = new.message, finished_at = new.at, due_at = NULL, "
+                "lease_until = NULL FROM new WHERE run.id = new.id",
                 [(f"the run cannot be read: {fault}", at, run_id) for fault, run_id in faults],
                 many=True,
             )
@@ -145,8 +146,10 @@ class Claims(Edits):
     def _advance(self, claim: Claim) -> Program[None]:
         if claim.advances:
             yield Statement(
-                f"UPDATE {self.task_rows} SET next_slot = ?, next_run_at = ?, runs_started = ?, "
-                "revision = revision + 1 WHERE id = ?",
+                "WITH new (slot, run_at, started, id) AS (VALUES :rows) "
+                f"UPDATE {self.task_rows} AS task SET next_slot = new.slot, "
+                "next_run_at = new.run_at, runs_started = new.started, revision = revision + 1 "
+                "FROM new WHERE task.id = new.id",
                 [
                     (
                         optional_text(step.next_slot),
@@ -167,7 +170,9 @@ class Claims(Edits):
             )
         if claim.broken:
             yield Statement(
-                f"UPDATE {self.task_rows} SET broken = ? WHERE id = ?",
+                "WITH new (reason, id) AS (VALUES :rows) "
+                f"UPDATE {self.task_rows} AS task SET broken = new.reason FROM new "
+                "WHERE task.id = new.id",
                 [(reason, task_id) for task_id, reason in claim.broken],
                 many=True,
             )
@@ -229,8 +234,11 @@ class Claims(Edits):
                 if owed.record is not None
             ]
             yield Statement(
-                f"UPDATE {self.run_rows} SET status = 'running', due_at = NULL, owner = ?, "
-                "epoch = ?, lease_until = ?, started_at = ? WHERE id = ? AND status = 'pending'",
+                "WITH new (owner, epoch, lease_until, started_at, id) AS (VALUES :rows) "
+                f"UPDATE {self.run_rows} AS run SET status = 'running', due_at = NULL, "
+                "owner = new.owner, epoch = new.epoch, lease_until = new.lease_until, "
+                "started_at = new.started_at FROM new "
+                "WHERE run.id = new.id AND run.status = 'pending'",
                 [(owner, run.epoch, text(lease_until), text(now), run.id) for run in taken],
                 many=True,
             )

@@ -44,7 +44,7 @@ class Edits:
         if not finishes:
             return []
         found = yield Statement(
-            f"SELECT id, owner, epoch, status, reason, manual, log FROM {self.run_rows} "
+            f"SELECT id, owner, epoch, status, reason, manual FROM {self.run_rows} "
             f"WHERE id IN {ANY}",
             (json.dumps([finish.run_id for finish in finishes]),),
         )
@@ -64,11 +64,16 @@ class Edits:
         if not accepted:
             return refused
         yield Statement(
-            f"UPDATE {self.run_rows} SET status = ?, finished_at = ?, duration_ms = ?, reason = ?, "
-            "error_type = ?, error_message = ?, error_traceback = ?, output = ?, "
-            "log = coalesce(?, log), progress = coalesce(?, progress), "
-            "lease_until = NULL, due_at = NULL "
-            "WHERE id = ? AND epoch = ? AND status IN ('pending', 'running')",
+            "WITH new (status, finished_at, duration_ms, reason, error_type, error_message, "
+            "error_traceback, output, log, progress, id, epoch) AS (VALUES :rows) "
+            f"UPDATE {self.run_rows} AS run SET status = new.status, "
+            "finished_at = new.finished_at, duration_ms = new.duration_ms, reason = new.reason, "
+            "error_type = new.error_type, error_message = new.error_message, "
+            "error_traceback = new.error_traceback, output = new.output, "
+            "log = coalesce(new.log, run.log), progress = coalesce(new.progress, run.progress), "
+            "lease_until = NULL, due_at = NULL FROM new "
+            "WHERE run.id = new.id AND run.epoch = new.epoch "
+            "AND run.status IN ('pending', 'running')",
             [
                 (
                     f.status.value,
@@ -118,8 +123,11 @@ class Edits:
                 retries.append(finish.retry)
             tallies[finish.task_id] = tally(before, finish)
         yield Statement(
-            f"UPDATE {self.task_rows} SET revision = revision + 1, failures = ?, last_run_at = ?, "
-            "last_status = ?, last_success_at = ? WHERE id = ?",
+            "WITH new (failures, last_run_at, last_status, last_success_at, id) "
+            f"AS (VALUES :rows) UPDATE {self.task_rows} AS task SET revision = revision + 1, "
+            "failures = new.failures, last_run_at = new.last_run_at, "
+            "last_status = new.last_status, last_success_at = new.last_success_at "
+            "FROM new WHERE task.id = new.id",
             [
                 (
                     t.failures,
@@ -136,8 +144,9 @@ class Edits:
         paused = [(t.failures, task_id) for task_id, t in tallies.items() if t.pauses]
         if paused:
             yield Statement(
-                f"UPDATE {self.task_rows} SET enabled = 0, paused_at = ?, paused_by = ?, "
-                "paused_note = ? WHERE id = ?",
+                "WITH new (at, by, note, id) AS (VALUES :rows) "
+                f"UPDATE {self.task_rows} AS task SET enabled = 0, paused_at = new.at, "
+                "paused_by = new.by, paused_note = new.note FROM new WHERE task.id = new.id",
                 [
                     (text(now), PAUSED_BY_FAILURES, f"{failures} slots failed in a row", task_id)
                     for failures, task_id in paused
@@ -181,11 +190,11 @@ class Edits:
         status = "pending" if owner is None else "running"
         times = (optional_text(lease_until), optional_text(now))
         numbered = list(enumerate(runs, first))
-        # One executemany with ids of our own: RETURNING would cost a statement for each run.
+        # With ids of our own: RETURNING would be a row to read for each run.
         yield Statement(
             f"INSERT INTO {self.run_rows} (id, task_id, task_name, slot, attempt, triggered_by, "
             "manual, scheduled_for, due_at, config, task_group, priority, epoch, status, owner, "
-            "lease_until, started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "lease_until, started_at) VALUES :rows "
             "ON CONFLICT (task_name, slot, attempt, manual) DO NOTHING",
             [
                 (
@@ -213,17 +222,21 @@ class Edits:
         # Of a slot that has a later attempt, the earlier ones may be pruned: it is not new. Asked
         # for all at once, that costs a twentieth of the INSERT; within it, as much as its half.
         this, later = self.run_rows, f"{self.run_rows} AS later"
-        stored = yield Statement(
-            f"SELECT id, EXISTS (SELECT 1 FROM {later} WHERE later.task_name = {this}.task_name "
+        is_late = (
+            f"EXISTS (SELECT 1 FROM {later} WHERE later.task_name = {this}.task_name "
             f"AND later.slot = {this}.slot AND later.attempt > {this}.attempt "
-            f"AND later.manual = {this}.manual AND later.id < {this}.id) FROM {this} WHERE id >= ?",
+            f"AND later.manual = {this}.manual AND later.id < {this}.id)"
+        )
+        [(stored, late)] = yield Statement(
+            f"SELECT count(*), count(*) FILTER (WHERE {is_late}) FROM {this} WHERE id >= ?",
             (first,),
         )
-        if late := [run_id for run_id, is_late in stored if is_late]:
-            yield Statement(f"DELETE FROM {this} WHERE id IN {ANY}", (json.dumps(late),))
-        ids = {run_id for run_id, is_late in stored if not is_late}
-        if len(ids) == len(runs):
+        if late:
+            yield Statement(f"DELETE FROM {this} WHERE id >= ? AND {is_late}", (first,))
+        if stored - late == len(runs):
             return numbered
+        found = yield Statement(f"SELECT id FROM {this} WHERE id >= ?", (first,))
+        ids = {run_id for (run_id,) in found}
         return [(run_id, new) for run_id, new in numbered if run_id in ids]
 
     def _free_manual_slot(self, name: str, slot: datetime) -> Program[datetime]:
@@ -242,7 +255,7 @@ class Edits:
         if values:
             yield Statement(
                 f"INSERT INTO {self.skip_rows} ({', '.join(SKIP_COLUMNS)}) "
-                f"VALUES ({', '.join('?' * len(SKIP_COLUMNS))}) "
+                "VALUES :rows "
                 "ON CONFLICT (task_name, reason, run_id) WHERE run_id IS NOT NULL DO UPDATE SET "
                 "first_slot = min(first_slot, excluded.first_slot), "
                 "last_slot = max(last_slot, excluded.last_slot), count = count + excluded.count",
@@ -269,7 +282,8 @@ class Edits:
     def _end_pending(self, run_ids: Sequence[int], by: str, now: datetime) -> Program[None]:
         if run_ids:
             yield Statement(
-                f"UPDATE {self.run_rows} SET {_CANCELLED} WHERE id IN {ANY} AND status = 'pending'",
+                f"UPDATE {self.run_rows} SET {_cancelled('?', '?')} "
+                f"WHERE id IN {ANY} AND status = 'pending'",
                 (f"cancelled by {by}", text(now), json.dumps(list(run_ids))),
             )
 
@@ -279,8 +293,11 @@ class Edits:
         """End the pending runs of the tasks that `why` names as cancelled by what it says."""
         if why:
             yield Statement(
-                f"UPDATE {self.run_rows} SET {_CANCELLED} WHERE task_name = ? AND {LIVE} "
-                "AND status = 'pending'" + ("" if manual else " AND manual = 0"),
+                "WITH new (message, at, name) AS (VALUES :rows) "
+                f"UPDATE {self.run_rows} INDEXED BY {self.prefix}runs_live "
+                f"SET {_cancelled('new.message', 'new.at')} FROM new "
+                f"WHERE task_name = new.name AND {LIVE} AND status = 'pending'"
+                + ("" if manual else " AND manual = 0"),
                 [(f"cancelled by {by}", text(now), name) for name, by in why.items()],
                 many=True,
             )
@@ -302,9 +319,12 @@ class Edits:
             )
 
 
-_CANCELLED = (
-    "status = 'error', reason = 'cancelled', error_message = ?, finished_at = ?, due_at = NULL"
-)
+def _cancelled(message: str, at: str) -> str:
+    """The assignments that end a pending run as cancelled."""
+    return (
+        f"status = 'error', reason = 'cancelled', error_message = {message}, finished_at = {at}, "
+        "due_at = NULL"
+    )
 
 
 def _optional_time(value: str | None) -> datetime | None:

@@ -54,7 +54,7 @@ class Programs(Claims):
         values = [dict(zip(TASK_COLUMNS, rows.task_row(w.record), strict=True)) for w in accepted]
         yield Statement(
             f"INSERT INTO {self.task_rows} ({', '.join(columns)}) "
-            f"VALUES ({', '.join('?' * len(columns))}) ON CONFLICT (name) DO UPDATE SET "
+            "VALUES :rows ON CONFLICT (name) DO UPDATE SET "
             + ", ".join(f"{c} = excluded.{c}" for c in columns if c != "name")
             + ", revision = revision + 1",
             [tuple(value[c] for c in columns) for value in values],
@@ -288,9 +288,11 @@ class Programs(Claims):
     ) -> Program[list[tuple[Run, int]]]:
         if reports:
             yield Statement(
-                f"UPDATE {self.run_rows} SET progress = coalesce(?, progress), "
-                "log = coalesce(?, log) "
-                "WHERE id = ? AND owner = ? AND epoch = ? AND status = 'running'",
+                "WITH new (progress, log, id, owner, epoch) AS (VALUES :rows) "
+                f"UPDATE {self.run_rows} AS run SET log = coalesce(new.log, run.log), "
+                "progress = coalesce(new.progress, run.progress) FROM new "
+                "WHERE run.id = new.id AND run.owner = new.owner AND run.epoch = new.epoch "
+                "AND run.status = 'running'",
                 [(r.progress, r.log, r.run_id, owner, r.epoch) for r in reports],
                 many=True,
             )

@@ -13,7 +13,9 @@ from ..errors import StorageTooNew
 
 
 class Statement(NamedTuple):
-    """One SQL statement. With `many`, `params` is a sequence of parameter rows."""
+    """One SQL statement. With `many`, `params` is a sequence of parameter rows, and the SQL has
+    `VALUES :rows` where they go: many are written at once, so an UPDATE may not meet a row twice.
+    """
 
     sql: str
     params: Sequence[Any] = ()
