@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,11 +86,11 @@ def test_nothing_to_show(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_is_declared_is_not_added(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with sqlite3.connect("jobs.db") as before:
+    with closing(sqlite3.connect("jobs.db")) as before:
         dump = list(before.iterdump())
     assert main(["tasks", "lookapp:scheduler"]) == 0
     assert "declared" not in capsys.readouterr().out
-    with sqlite3.connect("jobs.db") as after:
+    with closing(sqlite3.connect("jobs.db")) as after:
         assert list(after.iterdump()) == dump
 
 

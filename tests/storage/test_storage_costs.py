@@ -9,13 +9,15 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cronkit_core import MemoryStorage, PostgresStorage, RunQuery, TaskQuery
 from cronkit_core.storage import postgres_claims, postgres_edits, postgres_queries
-from cronkit_core.storage.base import Claim, Retention, TaskWrite
+from cronkit_core.storage.base import Claim, Report, Retention, TaskWrite
 from cronkit_core.storage.sqlite_base import run_program, with_rows
 from cronkit_core.storage.sqlite_programs import Programs
-from cronkit_core.storage.sqlite_schema import migrate
+from cronkit_core.storage.sqlite_schema import Statement, migrate
 from cronkit_core.testing._contract_made import (
     LEASE,
     T0,
@@ -84,11 +86,9 @@ class Database:
         )
         self.connection.execute(
             f"INSERT INTO cronkit_tasks ({columns}) "
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
-            "SELECT printf('idle %06d', i), 'h', 'interval', '{}', ?1, ?2, ?2, ?2 FROM n".replace(
-                "?1", "?2"
-            ),
-            (count, at(10_000).isoformat(timespec="microseconds")),
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :count) "
+            "SELECT printf('idle %06d', i), 'h', 'interval', '{}', :at, :at, :at, :at FROM n",
+            {"count": count, "at": at(10_000).isoformat(timespec="microseconds")},
         )
 
     def claim(self, plan=start_all, now=T0, **options):
@@ -140,6 +140,43 @@ def test_sqlite_reads_what_is_due_from_indexes(database):
     of_due = next(s for s in database.statements if "AND next_run_at <= ?" in s.sql)
     lines = database.connection.execute(f"EXPLAIN QUERY PLAN {of_due.sql}", of_due.params)
     assert not [line for *_, line in lines if "TEMP B-TREE" in line]
+
+
+def test_sqlite_finds_what_it_writes_by_indexes(database):
+    """Also where many rows are written by one statement: none is looked for in a whole table."""
+    database.fill(1_000)
+    count = 123
+    writes = [TaskWrite(made(f"t{i:03}")) for i in range(count)]
+    database.run(programs.save_tasks(writes, T0))
+    claimed = database.claim(now=T0).runs
+    assert len(claimed) == count
+    ends = [failure(run, i, at(1), retry_at=at(2), pause_after=1) for run, i in claimed]
+    reports = [Report(run.id, run.epoch, "1", "line") for run, _ in claimed]
+    stored = database.run(programs.tasks(TaskQuery(names=[w.record.name for w in writes])))
+    edits = [TaskWrite(task, drop_pending="x") for task in stored]
+    for program in (
+        programs.renew("me", at(1), LEASE, reports),
+        programs.finish(ends, at(1)),
+        programs.save_tasks(edits, at(2)),
+        programs.remove_tasks([task.name for task in stored], at(3), cancel=True),
+    ):
+        database.run(program)
+        assert any(statement.many for statement in database.statements)
+        for line in database.plans():
+            scans = [w for w in ("SCAN cronkit_tasks", "SCAN cronkit_runs") if line.startswith(w)]
+            assert not scans or "USING" in line, line
+            assert not line.startswith(("SCAN run", "SCAN task")), line
+
+
+@given(st.integers(0, 1_234), st.integers(1, 20))
+def test_sqlite_writes_many_rows_with_few_statements(count, columns):
+    params = [tuple(range(i, i + columns)) for i in range(count)]
+    made_of = list(with_rows(Statement("VALUES :rows", params, many=True)))
+    connection = sqlite3.connect(":memory:")
+    assert [row for part in made_of for row in connection.execute(*part)] == params
+    connection.close()
+    assert len(made_of) <= count // 100 + 9 + 9
+    assert len({sql for sql, _ in made_of}) <= 3
 
 
 def test_sqlite_looks_at_no_more_when_there_is_more():

@@ -138,9 +138,8 @@ def run_program(connection: sqlite3.Connection, program: Program[T]) -> T:
         return end.value  # type: ignore[no-any-return]
 
 
-# SQLite gives the interpreter up at each step, and a thread beside it that computes keeps it for
-# five milliseconds: executemany would wait so long for each row. Also without such a thread, a
-# hundred rows by one statement cost two thirds of as many statements.
+# Python's driver lets go of the interpreter at each step of SQLite, and a thread that computes
+# gives it back after five milliseconds: executemany would wait that long for each row.
 TOGETHER = (100, 10, 1)
 
 

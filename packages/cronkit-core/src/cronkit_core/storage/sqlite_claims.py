@@ -168,12 +168,12 @@ class Claims(Edits):
                 f"UPDATE {self.task_rows} SET revision = revision + 1 WHERE id IN {ANY}",
                 (json.dumps(sorted(resumed)),),
             )
-        if claim.broken:
+        if claim.broken:  # a task twice, where it cannot be read and owes a run
             yield Statement(
                 "WITH new (reason, id) AS (VALUES :rows) "
                 f"UPDATE {self.task_rows} AS task SET broken = new.reason FROM new "
                 "WHERE task.id = new.id",
-                [(reason, task_id) for task_id, reason in claim.broken],
+                [(reason, task_id) for task_id, reason in dict(claim.broken).items()],
                 many=True,
             )
 
