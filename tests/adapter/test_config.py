@@ -58,6 +58,7 @@ def test_every_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         keep_for: 86400
         http_allow: [example.com, "https://example.org/hooks/"]
         snapshot_directory: snapshots
+        compress: off
         tasks: {}
     """)
     assert config.scheduler is False
@@ -73,6 +74,7 @@ def test_every_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     assert config.http_allow.entries == ("example.com", "https://example.org/hooks/")
     assert config.snapshot_directory == tmp_path / "snapshots"
+    assert config.compress is False
     assert config.tasks == {}
 
 

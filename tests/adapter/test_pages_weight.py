@@ -1,8 +1,7 @@
-"""What a first visit of the pages transfers, and what is the same on both sides of it."""
+"""How much there is to a first visit of the pages, and what is the same on both sides of it."""
 
 from __future__ import annotations
 
-import gzip
 import re
 from pathlib import Path
 
@@ -14,9 +13,8 @@ from datasette_cron.pages.visible import HIDDEN
 
 TASKS = 200
 OURS = 80_000
-"""Most bytes of ours, as they are: the page and its files. Datasette's own come to 113,000."""
-COMPRESSED = 40_000
-"""Most bytes in all, Datasette's own files and all, from a server or proxy that compresses."""
+"""Most bytes of ours, the page and its files, before they are compressed. What a browser transfers
+of all is measured with one: tests/browser/test_weight.py."""
 
 STATIC = Path(datasette_cron.__file__).parent / "static"
 LOADED = re.compile(r'<(?:link rel="stylesheet" href|script src)="([^"]+)"')
@@ -36,10 +34,7 @@ async def test_a_first_visit_is_light(make_datasette, internal):
         files[address] = answer.content
     ours = {a: len(body) for a, body in files.items() if "cron" in a}
     assert len(ours) == 4
-    assert len(files) >= 6
     assert sum(ours.values()) < OURS, ours
-    compressed = {a: len(gzip.compress(body)) for a, body in files.items()}
-    assert sum(compressed.values()) < COMPRESSED, compressed
 
 
 def test_script_and_server_hide_the_same_characters():

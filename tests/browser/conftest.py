@@ -104,7 +104,7 @@ class Window:
         await self.page.clock.fast_forward(LOOK_EVERY)
 
 
-async def open_window(context: BrowserContext, site: Server) -> Window:
+async def new_window(context: BrowserContext, site: Server) -> Window:
     """A window that keeps note of errors, of requests to other hosts, and of what the policy for
     content refused."""
     context.set_default_timeout(PATIENCE)
@@ -134,10 +134,16 @@ async def open_window(context: BrowserContext, site: Server) -> Window:
 async def window(browser: Browser, site: Server) -> AsyncIterator[Window]:
     """A window of 1280 by 800, in which nothing may go wrong."""
     context = await browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
-    window = await open_window(context, site)
+    window = await new_window(context, site)
     yield window
     await context.close()
     assert window.wrong == []
+
+
+@pytest.fixture
+def open_window():
+    """Opens a window of a context of the test's own, on a site of its own."""
+    return new_window
 
 
 @pytest.fixture

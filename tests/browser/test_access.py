@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import pytest
@@ -100,25 +99,6 @@ async def test_names_are_text(window, site, run_task, name):
     assert shown(name) in await page.locator("tbody tr").first.inner_text()
     await window.go("/-/cron")
     assert await page.locator("script:not([src])").count() <= 2  # Datasette's own
-
-
-async def test_a_page_is_light(window, addresses):
-    """All that the first visit of a page loads, Datasette's own files and all, as a server that
-    compresses sends it."""
-    sizes: dict[str, int] = {}
-
-    async def weigh(response) -> None:
-        sizes[response.url] = len(gzip.compress(await response.body()))
-
-    waiting = []
-    window.page.on("response", lambda response: waiting.append(weigh(response)))
-    await window.go(addresses["dashboard"])
-    await window.page.wait_for_load_state("load")
-    for one in waiting:
-        await one
-    assert sum("datasette_cron" in url or "/-/cron" in url for url in sizes) == 4
-    assert any("/-/static/app.css" in url for url in sizes)
-    assert sum(sizes.values()) < 40_000, sizes
 
 
 def test_static_files_have_no_inline_anything():

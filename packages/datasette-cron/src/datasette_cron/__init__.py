@@ -12,6 +12,7 @@ from datasette.plugins import pm
 from pluggy import HookimplMarker
 
 from . import hookspecs, links
+from .compress import App, compressed
 from .events import EVENTS, CronEvent
 from .lifecycle import configure, make_scheduler, prepare_database, start, stop
 from .permissions import ACTIONS, default_rule
@@ -59,6 +60,12 @@ def permission_resources_sql(action: str) -> PermissionSQL | None:
 @hookimpl
 def register_routes() -> list[tuple[str, Callable[..., Any]]]:
     return all_routes()
+
+
+@hookimpl(trylast=True)
+def asgi_wrapper(datasette: Any) -> Callable[[App], App]:
+    # Around those of other plugins: what they do with a page, they do before it is compressed.
+    return partial(compressed, datasette=datasette)
 
 
 @hookimpl

@@ -55,6 +55,8 @@ class Config:
     """None where there is no configuration, so that nothing is said about tasks."""
     http_allow: AllowList = field(default_factory=AllowList)
     snapshot_directory: Path | None = None
+    compress: bool = True
+    """Whether pages are sent in gzip to those who accept it."""
 
 
 def read_config(datasette: Datasette, now: datetime) -> Config:
@@ -128,6 +130,7 @@ CHECKS: Mapping[str, Check] = {
     "keep_for": optional(seconds(1, MAX_SECONDS)),
     "http_allow": _allow,
     "snapshot_directory": _directory,
+    "compress": _switch,
 }
 """All keys of the section, and what their values may be."""
 
@@ -181,6 +184,7 @@ class _Reader:
             tasks=tasks,
             http_allow=found.get("http_allow", AllowList()),
             snapshot_directory=found.get("snapshot_directory"),
+            compress=found.get("compress", True),
         )
 
     def _task(self, name: str, data: object) -> ConfiguredTask | None:
