@@ -40,8 +40,11 @@ class Book:
         """The book of `schedule`; None when its slots lie at too many fractions of a second, or at
         any."""
         fractions = _fractions(schedule)
-        if fractions is None:
-            return None
+        return None if fractions is None else cls.at(schedule, fractions)
+
+    @classmethod
+    def at(cls, schedule: Schedule, fractions: Iterable[int]) -> Book:
+        """The slots of `schedule` at these fractions of a second, in microseconds."""
         writers = {micro: _Writer(micro) for micro in fractions}
         papers = {micro: writer.write(schedule) for micro, writer in writers.items()}
         return cls(papers, all(writer.exact for writer in writers.values()))

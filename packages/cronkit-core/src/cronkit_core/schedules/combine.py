@@ -66,7 +66,12 @@ class Union(Schedule):
         """How many slots `between(start, end)` has, by arithmetic."""
         if len(set(self._members)) == 1:
             return self._members[0].count_between(start, end)
+        from ._tally import count_between
+
         start, end = instant(start, "start"), instant(end, "end")
+        found = count_between(self, start, end)
+        if found is not None:
+            return found
         if self._book is not None and self._book.exact:
             return self._book.count_between(start, end)
         return sum(1 for _ in self.between(start, end))

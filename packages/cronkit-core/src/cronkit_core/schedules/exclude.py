@@ -192,6 +192,11 @@ class Except(Schedule):
         if self._empty:
             return 0
         if self._schedules:
+            from ._tally import count_between
+
+            found = count_between(self, start, end)
+            if found is not None:
+                return found
             if self._book is not None and self._book.exact:
                 return self._book.count_between(start, end)
             return super().count_between(start, end)
