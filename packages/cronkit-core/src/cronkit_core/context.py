@@ -68,7 +68,7 @@ class ActiveRun:
         self.epoch = run.epoch
         """Grows with each claim of the task: a fencing token for what is written elsewhere."""
         self._lock = threading.Lock()
-        self._lines: deque[str] = deque(maxlen=MAX_LOG_LINES)
+        self._lines: deque[str] | None = None  # half a kilobyte that most runs do not need
         self._dropped = 0
         self._progress: str | None = None
         self._changes = self._offered = self._reported = 0
@@ -87,6 +87,8 @@ class ActiveRun:
         """Add a line to the run's log. The last 1,000 are kept."""
         line = make_storable(str(message)[:MAX_LOG_LINE])
         with self._lock:
+            if self._lines is None:
+                self._lines = deque(maxlen=MAX_LOG_LINES)
             if len(self._lines) == MAX_LOG_LINES:
                 self._dropped += 1
             self._lines.append(line)
@@ -120,7 +122,7 @@ class ActiveRun:
     def log_text(self) -> str | None:
         """The log so far; None when there is none."""
         with self._lock:
-            lines = list(self._lines)
+            lines = list(self._lines or ())
         if not lines:
             return None
         head = [f"... {self._dropped} earlier lines were dropped"] if self._dropped else []

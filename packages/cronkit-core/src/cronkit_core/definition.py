@@ -299,7 +299,7 @@ def decode(record: TaskRecord) -> Task:
     Records are checked before they are stored; what is wrong here was written by other hands.
     """
     try:
-        config = json.loads(record.config)
+        config = {} if record.config == "{}" else json.loads(record.config)
         if not isinstance(config, dict):
             raise InvalidTask(f"config is not a JSON object: {record.config:.80}")
         return Task(

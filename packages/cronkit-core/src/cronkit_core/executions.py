@@ -93,7 +93,7 @@ class Executions:
     def start(self, run: Run, task: Task, task_id: int) -> None:
         """Execute `run`, from now on."""
         # A handler may change what it is given: nobody else is to see that.
-        config, broken = deepcopy(task.config), None
+        config, broken = deepcopy(task.config) if task.config else {}, None
         if run.config is not None:
             try:
                 config = json.loads(run.config)

@@ -7,11 +7,11 @@ state of a run, and each makes a legal one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
-from .values import value
+from .values import immutable, value
 
 
 class Status(StrEnum):
@@ -55,7 +55,7 @@ class SkipReason(StrEnum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Run:
     """One attempt at one slot, as a storage keeps it. (task, slot, attempt) is unique among the
     runs of the schedule, and is the handler's idempotency key."""
@@ -127,7 +127,7 @@ class NewRun:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Skip:
     """`count` consecutive slots from `first_slot` to `last_slot` that did not run, for one reason.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .retry import RetryPolicy, spread
 from .schedules.base import Schedule
+from .values import immutable
 
 
 class Overlap(StrEnum):
@@ -63,7 +64,7 @@ class Policies:
     """How long to keep runs of the task; None: as the scheduler says."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class TaskRecord:
     """A task as a storage keeps it: texts, numbers and instants, nothing decoded.
 
@@ -108,7 +109,7 @@ class TaskRecord:
     id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable(frozen=True, slots=True)
 class Task:
     """A task, decoded. A value: change it through the scheduler."""
 

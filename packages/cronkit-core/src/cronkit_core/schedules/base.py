@@ -18,6 +18,8 @@ def instant(value: datetime, what: str = "datetime") -> datetime:
     """
     if not isinstance(value, datetime):
         raise TypeError(f"{what} must be a datetime, not {type(value).__name__}: {value!r}")
+    if value.tzinfo is UTC:
+        return value
     if value.tzinfo is None or value.utcoffset() is None:
         raise NaiveDatetime(what, value)
     try:

@@ -231,17 +231,17 @@ class MemoryStorage(Ledger):
         moved = {step.task_id for step in claim.advances}
         taken: dict[str, Any] = {"status": Status.RUNNING, "due_at": None, "owner": owner}
         taken |= {"lease_until": lease_until, "started_at": now}
-        started: list[int | None] = []
+        claimed = []
         for new in claim.starts:
-            if self._free_slot(new) is not None:
-                epoch = self._epoch(new.task_id, moved)
-                started.append(self._insert(new, epoch=epoch, **taken))
+            if (slot := self._free_slot(new)) is not None:
+                taken["epoch"] = self._epoch(new.task_id, moved)
+                claimed.append((self._add(new, slot, taken), new.task_id))
         for owed in claim.resumes:
-            run = self._runs[owed.run.id]
-            epoch = self._epoch(self._task_of[run.id], moved)
-            self._put_run(changed(run, epoch=epoch, **taken))
-            started.append(run.id)
-        claimed = [(self._runs[i], self._task_of[i]) for i in started if i is not None]
+            task_id = self._task_of[owed.run.id]
+            taken["epoch"] = self._epoch(task_id, moved)
+            run = changed(self._runs[owed.run.id], **taken)
+            self._put_run(run)
+            claimed.append((run, task_id))
         for name in {f.task_name for f in claim.finishes} | {w.task_name for w in claim.waits}:
             self._release(name, now)
         return claimed

@@ -68,6 +68,8 @@ def optional_text(instant: datetime | None) -> str | None:
 def parse(value: str) -> datetime:
     """The instant that `value` stands for; one without an offset is in UTC. Raises ValueError."""
     instant = datetime.fromisoformat(value)
+    if instant.tzinfo is UTC:
+        return instant
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
