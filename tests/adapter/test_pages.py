@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from html import escape, unescape
 from html.parser import HTMLParser
 from urllib.parse import quote
 
 import pytest
+import yaml
+from datasette.app import Datasette
+from datasette.plugins import pm
 from datasette.utils import tilde_encode
 from test_http import NAMES
 
 from cronkit_core.errors import StorageError
 from cronkit_core.testing import run_until, settle
 from datasette_cron.pages.address import encoded
+from datasette_cron.testing import Cron
 
 SAME_SITE = {"sec-fetch-site": "same-origin"}
 HOUR = timedelta(hours=1)
@@ -101,6 +106,38 @@ async def test_without_tasks_it_teaches(datasette, scheduler):
     shown = text(await get(datasette, "/-/cron"))
     for words in ("cron_register_handlers", "datasette.yaml", "test:ok", "Create a task"):
         assert words in shown
+
+
+async def test_what_it_teaches_works(datasette, scheduler, tmp_path):
+    """Copied into files as it stands there."""
+    html = await get(datasette, "/-/cron")
+    plugin, config = [
+        unescape(re.search(rf'aria-label="{label}">(.*?)</pre>', html, re.DOTALL)[1])
+        for label in ("A plugin with a handler", "A task in datasette.yaml")
+    ]
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "anything.py").write_text(plugin)
+    with sqlite3.connect(tmp_path / "data.db") as data:
+        data.execute("create table visits (at text)")
+        data.execute("insert into visits values ('2001-01-01')")
+    data.close()
+    learner = Datasette(
+        [str(tmp_path / "data.db")],
+        internal=str(tmp_path / "learners.db"),
+        config=yaml.safe_load(config),
+        plugins_dir=str(tmp_path / "plugins"),
+    )
+    try:
+        async with Cron(learner) as cron:
+            await cron.run("tidy-up")
+            await cron.assert_succeeded("tidy-up")
+        found = await learner.get_database("data").execute("select count(*) from visits")
+        assert found.single_value() == 0
+    finally:
+        learner.close()
+        for loaded in list(pm.get_plugins()):
+            if str(getattr(loaded, "__file__", "")).startswith(str(tmp_path)):
+                pm.unregister(loaded)
 
 
 async def test_who_may_not_edit_is_not_told_to(make_datasette):
@@ -372,9 +409,35 @@ async def test_the_audit_trail(datasette, scheduler):
     assert "updated by <ada>" in shown
     assert "schedule: " in shown
     assert "0 9 * * *" in shown
-    assert "group: – <g>" in shown
+    assert "group: <g>" in shown
     assert shown.count("paused") == shown.count("resumed") == 6
     assert shown.rstrip().endswith("created now")
+
+
+async def test_the_audit_trail_leads_to_the_runs(datasette, scheduler, clock):
+    await scheduler.add_task("t", "hang", "0 * * * *", overlap="allow")
+    clock.jump(clock.now() + timedelta(hours=8))
+
+    async def do(path, body):
+        path = f"/-/api/cron/{path}"
+        answer = await datasette.client.post(path, json=body, actor={"id": "ada"})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    by_hand = (await do("tasks/t/trigger", {"config": {"a": 1}}))["run_id"]
+    span = {"start": "2027-01-01T00:00+00:00", "end": "2027-01-01T07:00+00:00"}
+    filled = sorted((await do("tasks/t/backfill", span))["run_ids"])
+    await do(f"runs/{by_hand}/cancel", {})
+    html = (await get(datasette, "/-/cron/t")).partition("Who changed it")[2]
+    shown = re.sub(r"<[^>]*>", "", html).split("</main>")[0]
+    lines = [" ".join(line.split()) for line in shown.splitlines() if line.strip()]
+    assert lines[:4] == [
+        f"cancelled run {by_hand} by ada now",
+        f"backfilled run {', '.join(map(str, filled[:5]))} and {len(filled) - 5} more by ada now",
+        f"triggered run {by_hand} by ada now",
+        "config: {&#34;a&#34;:1}",
+    ]
+    assert f'<a href="/-/cron/runs/{filled[4]}">{filled[4]}</a>' in html
 
 
 async def test_no_such_task(datasette, scheduler):
@@ -507,12 +570,12 @@ async def test_backfill_is_in_the_zone_of_the_task(datasette, scheduler, clock):
     await settle(scheduler)  # until the schedule has passed them, slots are its own to run
     data = {"start": "2026-12-31T20:00", "end": "2026-12-31T22:00:00", "overlap": "queue"}
     response = await post(datasette, "/-/cron/t/backfill", data)
-    assert await said(datasette, response) == ("info", "3 slots of t to run")
+    assert await said(datasette, response) == ("info", "3 slots of t are to run")
     runs = [run for run in await scheduler.runs("t") if run.triggered_by == "backfill"]
     slots = [run.slot for run in reversed(runs)]
     assert slots == [datetime(2027, 1, 1, hour, tzinfo=UTC) for hour in (1, 2, 3)]
     again = await post(datasette, "/-/cron/t/backfill", data)
-    assert (await said(datasette, again))[1].startswith("No slot of t to run")
+    assert (await said(datasette, again))[1].startswith("No slot of t is to run")
 
 
 @pytest.mark.parametrize(

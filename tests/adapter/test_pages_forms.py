@@ -267,6 +267,36 @@ async def test_preview_without_scripts_keeps_and_saves_nothing(datasette, schedu
     assert await scheduler.tasks() == []
 
 
+async def test_an_address_that_fills_in_the_form_shows_what_it_means(datasette, scheduler):
+    html = (await datasette.client.get("/-/cron/new?handler=ok&schedule=@daily")).text
+    assert "at 00:00 every day" in html
+    assert "Type a schedule" not in html
+    assert problems(html) == {}
+    assert 'role="alert"' not in html
+    html = (await datasette.client.get("/-/cron/new?schedule=61+*+*+*+*")).text
+    assert "bad minute" in html
+    assert "Type a schedule" in (await datasette.client.get("/-/cron/new")).text
+
+
+async def test_a_form_with_mistakes_says_what_the_schedule_means(datasette, scheduler):
+    html = (await post(datasette, {**NEW, "config": "["})).text
+    assert "at 09:00 every day" in html
+    html = (await post(datasette, {**NEW, "timezone": "Berln"})).text
+    preview = html.partition('id="cron-preview"')[2].partition("</div>")[0]
+    assert "unknown timezone" in preview
+
+
+async def test_handlers_say_what_they_do(make_datasette):
+    datasette = await make_datasette()
+    html = (await datasette.client.get("/-/cron/new")).text
+    said = dict(re.findall(r"<dt><code>(cron:\w+)</code></dt><dd>(\w+ [^.]*)\.", html))
+    assert said == {
+        "cron:http": "Makes an HTTP request",
+        "cron:snapshot": "Copies a database to a dated file",
+        "cron:sql": "Writes to a database",
+    }
+
+
 async def test_what_handlers_demand(datasette, scheduler):
     def shaped(datasette, config):
         if "shape" not in config:

@@ -255,6 +255,20 @@ def test_a_plot_shows_runs_and_what_did_not_run():
     assert "1 failed" in found.label
 
 
+@pytest.mark.parametrize(
+    ("since", "labels"),
+    [
+        (2 * MINUTE, ["12:32:54", "12:33:55", "12:34:56"]),
+        (timedelta(hours=2), ["Fri 10:32", "Fri 11:33", "Fri 12:34"]),
+        (timedelta(days=20), ["2026-12-12", "2026-12-22", "2027-01-01"]),
+    ],
+)
+def test_the_marks_of_a_plot_differ(since, labels):
+    """However long it is."""
+    found = plot([a_run(1, "success", 5, at=NOW - since)], [], NOW, None)
+    assert [mark.label for mark in found.marks] == labels
+
+
 def test_a_plot_of_nothing():
     assert plot([], [], NOW, None) is None
     assert plot([replace(a_run(1, "pending"), started_at=None)], [], NOW, None) is None

@@ -60,6 +60,14 @@ async def steps(datasette, config):
             await asyncio.sleep(0.05)
 
 
+async def talk(datasette, config):
+    """Says much without a space in it."""
+    run = current_run()
+    run.log("l" * 2_000)
+    await run.progress(1, 3, "p" * 400)
+    raise ValueError("e" * 2_000)
+
+
 def nobody(datasette, actor, config):
     raise Forbidden("not for you")
 
@@ -81,7 +89,7 @@ async def picky(datasette, config):
 
 @hookimpl
 def cron_register_handlers(datasette):
-    return {"ok": ok, "fail": fail, "steps": steps, "closed": closed, "picky": picky}
+    return {"ok": ok, "fail": fail, "steps": steps, "closed": closed, "picky": picky, "talk": talk}
 
 
 def policy():

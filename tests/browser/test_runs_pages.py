@@ -36,6 +36,7 @@ async def test_cancel_a_run(window, make_task, run_task, tmp_path: Path):
     await page.get_by_role("button", name="Cancel").click()
     await expect(page.get_by_text(f"Run {run_id} is to be cancelled")).to_be_visible()
     await expect(page.locator("main .cron-badge").first).to_have_text("cancelled")
+    await expect(page.get_by_text("cancelled by request", exact=False)).to_have_count(1)
     await expect(page.get_by_text("It was cancelled by")).to_be_visible()
 
 
@@ -50,6 +51,19 @@ async def test_see_why_a_run_failed(window, make_task, run_task):
     await expect(trace).to_contain_text('raise ValueError("out of <b>paper</b>")')
     await main.get_by_role("link", name="failing").click()
     await expect(page.get_by_role("heading", level=1)).to_contain_text("failing")
+
+
+async def test_runs_are_short_on_a_phone(window, make_task, run_task):
+    name = make_task("pocket", handler="shop:fail", overlap="allow")
+    for _ in range(3):
+        run_task(name)
+    await window.page.set_viewport_size({"width": 390, "height": 844})
+    page = await window.go(f"/-/cron/runs?task={name}")
+    rows = page.locator("tbody tr")
+    await expect(rows).to_have_count(3)
+    box = await rows.nth(1).bounding_box()
+    assert box["height"] < 120, box
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 async def test_page_through_runs(window, make_task, run_task):

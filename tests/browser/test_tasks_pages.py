@@ -114,7 +114,7 @@ async def test_backfill(window, make_task):
     await page.get_by_label("From (UTC)").fill("2026-01-01T00:30")
     await page.get_by_label("To (UTC)").fill("2026-01-01T03:00")
     await page.get_by_role("button", name="Backfill").click()
-    await expect(page.get_by_text("3 slots of fillable to run")).to_be_visible()
+    await expect(page.get_by_text("3 slots of fillable are to run")).to_be_visible()
     await page.get_by_label("From (UTC)").fill("1990-01-01T00:30")
     await page.get_by_label("To (UTC)").fill("2026-01-01T03:00")
     await page.get_by_role("button", name="Backfill").click()
@@ -177,11 +177,61 @@ async def test_axe_finds_nothing_on_what_happened(window, make_task, run_task, s
     assert found == []
 
 
-@pytest.mark.parametrize("path", ["/-/cron", "/-/cron/mail", "/-/cron/mail/delete"])
-async def test_a_phone_needs_no_sideways_scrolling(window, path):
-    await window.page.set_viewport_size({"width": 360, "height": 740})
-    await window.go(path)
-    assert await window.page.evaluate("document.documentElement.scrollWidth") <= 360
+WIDTHS = (320, 390, 767, 768, 820, 1024, 1280)
+"""Pixels: phones, and tablets on both sides of where rows of tables become cards."""
+
+
+async def test_nothing_needs_sideways_scrolling(window, make_task, run_task):
+    """Whatever is in it."""
+    long = "n" * 300
+    make_task(long, handler="shop:talk", config={"k" * 200: "v" * 2_000}, timezone="Europe/Berlin")
+    many = [f"{i} {i % 24} * * *" for i in range(40)]
+    make_task("wordy " * 50, handler="shop:talk", schedule={"any": many})
+    run_id = run_task(long)
+    page, wide = window.page, []
+    for path in (
+        "/-/cron",
+        "/-/cron?q=nnnn",
+        "/-/cron?q=wordy",
+        f"/-/cron/{long}",
+        f"/-/cron/{long}/delete",
+        f"/-/cron/{long}/edit",
+        "/-/cron/mail",
+        "/-/cron/new",
+        "/-/cron/runs",
+        f"/-/cron/runs/{run_id}",
+    ):
+        await window.go(path)
+        for width in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": 800})
+            found = await page.evaluate("document.documentElement.scrollWidth")
+            if found > width:
+                wide.append((path[:30], width, found))
+    assert wide == []
+
+
+async def test_a_long_schedule_takes_a_few_lines(window, make_task):
+    many = [f"{i} {i % 24} * * *" for i in range(40)]
+    make_task("lengthy", schedule={"any": many})
+    page = await window.go("/-/cron?q=lengthy")
+    await expect(rows(page)).to_contain_text("…")
+    box = await rows(page).first.bounding_box()
+    assert box["height"] < 250, box
+    await page.get_by_role("link", name="lengthy").first.click()
+    await expect(page.locator("main")).to_contain_text("39 15 * * *")
+
+
+async def test_many_runs_that_wait_are_counted(window, make_task):
+    name = make_task("laden", handler="shop:steps", schedule="0 * * * *", config={"until": "/no"})
+    body = {"start": "2026-01-01T00:00+00:00", "end": "2026-02-15T00:00+00:00"}
+    answer = window.site.ask("POST", f"/-/api/cron/tasks/{name}/backfill", body)
+    assert answer.status == 200, answer.text
+    page = await window.go(f"/-/cron/{name}")
+    state = page.locator("#cron-state")
+    await expect(state).to_contain_text("waiting")
+    await expect(state).to_contain_text("and over 995 more")
+    answer = window.site.ask("DELETE", f"/-/api/cron/tasks/{name}?cancel=true")
+    assert answer.status == 200, answer.text
 
 
 async def test_everything_works_without_scripts(browser, site, make_task):

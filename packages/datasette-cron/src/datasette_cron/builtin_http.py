@@ -54,7 +54,7 @@ CHECKS: Mapping[str, Check] = {
 
 
 class HTTP:
-    """The handler. Config: `url`; `method` (default GET), `headers`, `json` or `body`, `timeout`
+    """Makes an HTTP request. Config: url; method (default GET), headers, json or body, timeout
     (seconds for all of it, default 30).
 
     Returns the `status` and the first bytes of the `body`; a status of 400 or more is an error.

@@ -49,8 +49,8 @@ CHECKS: Mapping[str, Check] = {
 
 
 class Snapshot:
-    """The handler. Config: `database`; `keep`, how many files to keep (default 7); `name`, with
-    which the files' names begin (default: that of the database).
+    """Copies a database to a dated file. Config: database; keep, how many files to keep (default
+    7); name, with which the files' names begin (default: that of the database).
 
     Files are written to `directory`, and nowhere else: "<name>-20270101T030000Z.db", by the run's
     slot. Returns the `file`, its size in `bytes`, and which files were `deleted`.

@@ -73,8 +73,8 @@ CHECKS: Mapping[str, Check] = {
 
 
 class SQL:
-    """The handler. Config: `database`; `sql` (one statement or several, in one transaction) or
-    `query` (the name of a stored query); `params`.
+    """Writes to a database. Config: database; sql (one statement or several, in one transaction)
+    or query (the name of a stored query); params.
 
     Returns how many rows were changed; by triggers and foreign keys not counted. A run that is
     cancelled, or takes longer than its task's timeout, is rolled back.

@@ -35,6 +35,8 @@ OVERDUE = timedelta(minutes=1)
 FEW = 5
 """How many of what is running, failing and next are named."""
 MOST_HANDLERS = 200
+MOST_LIVE = 1_000
+"""How many runs of a task that have not ended are counted."""
 LONGEST_ERROR = 300
 """Characters of an error in a list."""
 
@@ -188,10 +190,10 @@ def newest_runs(names: Sequence[str], number: int) -> Program[dict[str, list[Run
 
 
 def live_runs(names: Sequence[str]) -> Program[list[Run]]:
-    """The runs of those tasks that have not ended, newest first; a thousand at most."""
+    """The runs of those tasks that have not ended, newest first; `MOST_LIVE` of them at most."""
     rows = yield Statement(
         f"SELECT {RUN_IN_SHORT} FROM {RUNS} WHERE {LIVE} "
-        f"AND task_name IN {_NAMES} ORDER BY id DESC LIMIT 1000",
+        f"AND task_name IN {_NAMES} ORDER BY id DESC LIMIT {MOST_LIVE}",
         (json.dumps(list(names)),),
     )
     return [run(row) for row in rows]

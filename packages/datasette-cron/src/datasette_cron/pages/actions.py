@@ -122,9 +122,10 @@ async def backfill(call: Call) -> Response:
         ids = await call.scheduler.backfill(task.name, start, end, overlap=overlap)
     except (CronkitError, Base400) as error:
         return await show(call, typed=typed, problems={"end": str(error)})
-    message = f"No slot of {task.name} to run: each one in that span has run, or there is none"
+    message = f"No slot of {task.name} is to run: each one in that span has run, or there is none"
     if ids:
-        message = f"{count(len(ids), 'slot')} of {task.name} to run"
+        verb = "is" if len(ids) == 1 else "are"
+        message = f"{count(len(ids), 'slot')} of {task.name} {verb} to run"
     return redirect(call, address.task_path(call.datasette, task.name), message)
 
 

@@ -24,7 +24,7 @@ from . import address
 from .render import render
 from .strip import RUNS, Strip, strip
 from .timeline import timeline, window
-from .words import Badge, Moment, count, duration, moment, run_badge, task_badge
+from .words import Badge, Moment, count, duration, moment, run_badge, shortened, task_badge
 
 SIZE = 20
 LARGEST_PAGE = 1_000_000
@@ -38,6 +38,8 @@ COLUMNS = (
 )
 LONGEST_LINE = 120
 """Characters of an error on a card."""
+LONGEST_SCHEDULE = 160
+"""Characters of a schedule in the list: one of many parts would be longer than all other rows."""
 STALLED = timedelta(minutes=2)
 """After which a loop that has not ticked counts as stuck."""
 
@@ -247,8 +249,8 @@ def _row(call: Call, task: Task, runs: list[Run], now: datetime, ours: set[str])
     return Row(
         name=task.name,
         href=address.task_path(datasette, task.name),
-        schedule=in_words(task),
-        expression=expression(task),
+        schedule=shortened(in_words(task), LONGEST_SCHEDULE),
+        expression=shortened(expression(task), LONGEST_SCHEDULE),
         zone=task.timezone or "UTC",
         handler=task.handler,
         state=task_badge(task),
@@ -294,9 +296,8 @@ def _failure(call: Call, run: Run | None) -> dict[str, str] | None:
     if run is None:  # not kept any more
         return None
     line, *_ = (run.error_message or "").strip().splitlines() or [""]
-    if len(line) > LONGEST_LINE:
-        line = line[: LONGEST_LINE - 1] + "…"
-    return {"text": line or run_badge(run).label, "href": address.run_path(call.datasette, run.id)}
+    text = shortened(line, LONGEST_LINE) or run_badge(run).label
+    return {"text": text, "href": address.run_path(call.datasette, run.id)}
 
 
 def _is_late(task: Task, now: datetime) -> bool:

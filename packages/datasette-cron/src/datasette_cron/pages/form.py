@@ -39,6 +39,7 @@ from . import form_fields
 from .address import new_path, task_path, tasks_path
 from .form_fields import NAMES, POLICIES, Wish
 from .render import redirect, render
+from .words import shortened
 
 SENT = (*NAMES, "preview")
 """The names of all that the form sends."""
@@ -70,7 +71,8 @@ async def new(call: Call) -> Response:
     typed = form_fields.empty()
     for name in ("name", "handler", "schedule", "timezone"):
         typed[name] = call.request.args.get(name) or ""
-    return await _show(call, typed, Wish())
+    wish = form_fields.read(typed, call.scheduler.clock.now())
+    return await _show(call, typed, wish, problems={})  # nobody has typed anything yet
 
 
 async def create(call: Call) -> Response:
@@ -177,7 +179,7 @@ async def _show(
         "zones": _zones(),
         "examples": EXAMPLES,
         "preview": None if wish.schedule is None else _preview(wish.schedule, now),
-        "preview_problem": wish.problems.get("schedule") if typed["schedule"] else None,
+        "preview_problem": _preview_problem(typed, wish),
         "action": new_path(datasette) if task is None else task_path(datasette, task.name, "edit"),
         "back": back,
         "preview_href": datasette.urls.path("/-/api/cron/preview"),
@@ -257,8 +259,7 @@ def _first_words(handler: Any) -> str:
     while isinstance(handler, functools.partial):
         handler = handler.func
     doc = (inspect.getdoc(handler) or "") if handler is not None else ""
-    words = " ".join(doc.split("\n\n")[0].split())
-    return words if len(words) <= LONGEST_DOC else words[: LONGEST_DOC - 1] + "…"
+    return shortened(" ".join(doc.split("\n\n")[0].split()), LONGEST_DOC)
 
 
 def _config(typed: Mapping[str, str]) -> dict[str, Any]:
@@ -280,6 +281,13 @@ def _preview(schedule: Schedule, now: datetime) -> dict[str, Any]:
             for slot in preview(schedule, now, SLOTS)
         ],
     }
+
+
+def _preview_problem(typed: Mapping[str, str], wish: Wish) -> str | None:
+    """Why there is no preview of what was typed."""
+    if not typed["schedule"].strip():
+        return None
+    return wish.problems.get("schedule") or wish.problems.get("timezone")
 
 
 def _matters(name: str, typed: Mapping[str, str], problems: Mapping[str, str]) -> bool:

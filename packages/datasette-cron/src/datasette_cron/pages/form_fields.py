@@ -78,7 +78,11 @@ POLICIES: tuple[tuple[str, tuple[Field, ...]], ...] = (
             Field("retry.base", "First wait", "Seconds; empty: 1 (exponential) or 30."),
             Field("retry.max_delay", "Longest wait", "Seconds; empty: 300 if exponential."),
             Field("retry.jitter", "Spread", "0.2 makes each wait up to 20 % shorter or longer."),
-            Field("retry.give_up_after", "Give up after", "Seconds after the slot was due."),
+            Field(
+                "retry.give_up_after",
+                "Give up after",
+                "Seconds after the slot was due; empty: never.",
+            ),
             Field(
                 "retry.on",
                 "Only for",
@@ -100,11 +104,13 @@ POLICIES: tuple[tuple[str, tuple[Field, ...]], ...] = (
             Field(
                 "start_at",
                 "Not before",
-                "A time with its offset, such as 2027-01-01T09:00:00+01:00.",
+                "No slot before this time, such as 2027-01-01T09:00:00+01:00.",
                 "instant",
             ),
-            Field("end_at", "Not after", "No slot after this time.", "instant"),
-            Field("max_runs", "Runs in all", "The schedule is over after so many slots."),
+            Field("end_at", "Not after", "No slot after this time; empty: no end.", "instant"),
+            Field(
+                "max_runs", "Runs in all", "The schedule is over after so many slots; empty: never."
+            ),
             Field("group", "Group", "Tasks of a group share a limit of runs at once.", "text"),
             Field("priority", "Priority", "-100 to 100; what is due at once starts highest first."),
             Field("keep_runs", "Runs to keep", "Empty: as the server is configured."),

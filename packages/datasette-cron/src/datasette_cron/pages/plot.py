@@ -15,7 +15,12 @@ HEIGHT = 120
 _FLOOR = 110
 _TOP = 10
 _MILLISECOND = timedelta(milliseconds=1)
-_WEEK = timedelta(days=7)
+_PATTERNS = (
+    (timedelta(minutes=10), "%H:%M:%S"),
+    (timedelta(days=7), "%a %H:%M"),
+    (timedelta.max, "%Y-%m-%d"),
+)
+"""How the marks of a plot of less than that length are written, so that no two are the same."""
 WHY = {
     SkipReason.OVERLAP: "the run before was still active",
     SkipReason.MISSED: "nobody was running it in time",
@@ -134,7 +139,7 @@ def _band(skip: Skip, start: datetime, now: datetime, timezone: str | None) -> B
 
 
 def _marks(start: datetime, now: datetime, timezone: str | None) -> list[Mark]:
-    pattern = "%a %H:%M" if now - start < _WEEK else "%Y-%m-%d"
+    pattern = next(pattern for longest, pattern in _PATTERNS if now - start < longest)
     marks = []
     for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
         at = start + (now - start) * share

@@ -12,6 +12,7 @@ from datasette.utils.asgi import Response
 from ..call import Call
 from . import address
 from .visible import visible
+from .words import shortened
 
 FOLDER = Path(__file__).parent.parent / "static"
 STATIC = ("cron.css", "cron.js", "cron-form.css", "cron-form.js", "cron-run.js")
@@ -68,8 +69,6 @@ def redirect(call: Call, path: str, message: str = "", *, failed: bool = False) 
     """Have the browser get the page at `path`, with `message` on top of it."""
     datasette = call.datasette
     if message:
-        if len(message) > LONGEST_MESSAGE:
-            message = message[: LONGEST_MESSAGE - 1] + "…"
         kind = datasette.ERROR if failed else datasette.INFO
-        datasette.add_message(call.request, message, kind)
+        datasette.add_message(call.request, shortened(message, LONGEST_MESSAGE), kind)
     return Response.redirect(path, status=303)

@@ -14,7 +14,7 @@ from ..call import Call
 from ..paging import next_id, read_time
 from .address import run_path, runs_path, task_path
 from .render import render
-from .words import Badge, Moment, duration, moment, run_badge
+from .words import Badge, Moment, duration, moment, run_badge, shortened
 
 ROWS = 50
 LONGEST_ERROR = 300
@@ -102,9 +102,7 @@ async def runs(call: Call) -> Response:
 
 def run_row(call: Call, run: Run, now: datetime) -> RunRow:
     """`run` as a list shows it."""
-    message = run.error_message or ""
-    if len(message) > LONGEST_ERROR:
-        message = message[: LONGEST_ERROR - 1] + "…"
+    message = shortened(run.error_message or "", LONGEST_ERROR)
     return RunRow(
         id=run.id,
         href=run_path(call.datasette, run.id),

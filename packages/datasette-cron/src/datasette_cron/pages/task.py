@@ -32,13 +32,16 @@ from . import address, plot, timetable
 from .dashboard import expression
 from .explaining import Answer, answers
 from .render import render
-from .words import Moment, count, duration, moment, task_badge
+from .words import Moment, count, duration, moment, run_badge, shortened, task_badge
 
 SLOTS = 10
 AUDIT = 10
 MOST_AUDIT = 200
 LONGEST_CHANGE = 200
-_VERBS = {"run-cancelled": "cancelled a run", "disabled": "paused", "enabled": "resumed"}
+_VERBS = {"run-cancelled": "cancelled", "disabled": "paused", "enabled": "resumed"}
+_RUN_KEYS = ("runs", "run_ids", "run_id", "status")
+MOST_RUNS = 5
+"""So many runs of a backfill are named in the audit trail."""
 
 
 @dataclass(slots=True)
@@ -60,8 +63,11 @@ class Changed:
     at: Moment | None
     actor: str
     action: str
-    changes: list[tuple[str, str, str]]
-    """What, what it was, and what it became."""
+    changes: list[tuple[str, str | None, str | None]]
+    """What, what it was, and what it became; None for nothing."""
+    runs: list[tuple[int, str]]
+    """The runs that it was done to, and their addresses."""
+    more_runs: int
 
 
 async def task(call: Call) -> Response:
@@ -96,12 +102,14 @@ async def show(
                 "id": run.id,
                 "href": address.run_path(datasette, run.id),
                 "status": run.status.value,
+                "label": run_badge(run).label,
                 "at": moment(run.started_at or run.due_at, now, zone),
                 "attempt": run.attempt,
             }
             for run in data.live[:5]
         ],
         "live_count": len(data.live),
+        "live_is_all": len(data.live) < overview.MOST_LIVE,
         "zone": zone or "UTC",
         "schedule": description(found),
         "expression": expression(found),
@@ -130,7 +138,7 @@ async def show(
         if len(data.runs) > timetable.RUNS
         else None,
         "all_runs_href": f"{address.runs_path(datasette)}?{urlencode({'task': found.name})}",
-        "audit": [_changed(entry, now, zone) for entry in data.audit],
+        "audit": [_changed(call, entry, now, zone) for entry in data.audit],
         "audit_href": None
         if more_audit or len(data.audit) < AUDIT
         else _with(call, audit="all") + "#cron-audit",
@@ -222,21 +230,26 @@ async def _asked_about(call: Call, task: Task) -> list[Answer]:
     return await answers(call, task, at) if at else []
 
 
-def _changed(entry: Entry, now: datetime, zone: str | None) -> Changed:
+def _changed(call: Call, entry: Entry, now: datetime, zone: str | None) -> Changed:
     before, after = entry.before or {}, entry.after or {}
     changes = []
     if entry.action not in ("created", "deleted"):
         for key in {**before, **after}:
             old, new = before.get(key), after.get(key)
-            # "paused" says as much as "enabled" does.
-            if old != new and (key != "enabled" or entry.action not in _VERBS):
+            # "paused" says as much as "enabled" does; and runs are told of by their links.
+            said = key in _RUN_KEYS or (key == "enabled" and entry.action in _VERBS)
+            if old != new and not said:
                 changes.append((key.replace("_", " "), _short(old), _short(new)))
+    ids = [*after.get("run_ids", []), *([before["run_id"]] if "run_id" in before else [])]
+    named = ids[:MOST_RUNS]
     at = read_time(entry.time)
     return Changed(
         moment(at, now, zone),
         entry.actor or "",
         _VERBS.get(entry.action, entry.action),
         changes,
+        [(run_id, address.run_path(call.datasette, run_id)) for run_id in named],
+        max(after.get("runs", 0), len(ids)) - len(named),
     )
 
 
@@ -248,11 +261,10 @@ def read_time(value: str) -> datetime | None:
         return None
 
 
-def _short(value: Any) -> str:
+def _short(value: Any) -> str | None:
     if value is None:
-        return "–"
-    said = value if isinstance(value, str) else dump_json(value)
-    return said if len(said) <= LONGEST_CHANGE else said[: LONGEST_CHANGE - 1] + "…"
+        return None
+    return shortened(value if isinstance(value, str) else dump_json(value), LONGEST_CHANGE)
 
 
 def _seconds(seconds: float) -> str:

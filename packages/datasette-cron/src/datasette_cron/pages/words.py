@@ -97,6 +97,11 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def shortened(text: str, longest: int) -> str:
+    """The beginning of a text that is longer than that."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 @dataclass(frozen=True, slots=True)
 class Badge:
     """A state: `status` chooses shape and colour, `label` is the word."""
