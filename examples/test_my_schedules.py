@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from cronkit_core import Scheduler, parse_schedule
 from cronkit_core.testing import (
@@ -47,6 +47,7 @@ def test_the_report_never_waits_longer_than_a_weekend(zone, instant):
     assert report.next_after(instant) - instant <= timedelta(days=4, hours=2)
 
 
+@settings(deadline=None)
 @given(instants_near_transitions("America/New_York"))
 def test_the_next_slot_is_what_the_reference_finds(instant):
     """The reference walks through the wall clock minute by minute: slow, and plainly right."""

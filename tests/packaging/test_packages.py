@@ -11,13 +11,19 @@ import tarfile
 import zipfile
 from dataclasses import dataclass
 from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from postgres_fixture import Server
 
 ROOT = Path(__file__).parents[2]
 USAGE = Path(__file__).with_name("typed_usage.py")
 NAMES = ("cronkit_core", "datasette_cron")
+EXTRAS = ("postgres", "testing", "croniter")
 SAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INSIDE = {"UV_PROJECT", "UV_WORKING_DIRECTORY", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in INSIDE}
@@ -42,26 +48,77 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Place:
-    """An environment with the wheels in it, and a folder to work in."""
+    """An environment with wheels in it, and a folder to work in."""
 
     python: Path
     folder: Path
+    resolution: str
 
     def run(self, *command: str, code: int = 0) -> str:
         return run(self.python.parent / command[0], *command[1:], cwd=self.folder, code=code)
 
+    def versions(self) -> dict[str, str]:
+        return dict(json.loads(self.run("python", "-c", INSTALLED)))
 
-@pytest.fixture(scope="module", params=["highest", "lowest-direct"])
-def place(request: pytest.FixtureRequest, dist: Path, tmp_path_factory: object) -> Place:
-    """The wheels with the newest of what they need, and with the oldest that they say will do."""
-    folder = tmp_path_factory.mktemp(request.param)  # type: ignore[attr-defined]
+
+INSTALLED = """
+import importlib.metadata, json
+print(json.dumps([(d.name.lower(), d.version) for d in importlib.metadata.distributions()]))
+"""
+
+
+def metadata_of(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        [path] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return message_from_bytes(archive.read(path))
+
+
+def declared(wheel: Path, extras: tuple[str, ...]) -> list[Requirement]:
+    """What the wheel says that it needs here, but for the other of our wheels."""
+    needs = map(Requirement, metadata_of(wheel).get_all("Requires-Dist", []))
+    chosen = ("", *extras)
+    return [
+        need
+        for need in needs
+        if need.name != "cronkit-core"
+        if need.marker is None or any(need.marker.evaluate({"extra": name}) for name in chosen)
+    ]
+
+
+def made(folder: Path, resolution: str, wheels: list[Path], extras: tuple[str, ...] = ()) -> Place:
+    """The wheels with the newest of what they need, or with the oldest that they say will do.
+
+    What a wheel needs is no *direct* dependency to uv, so `lowest-direct` alone would choose the
+    newest: it is named beside the wheel.
+    """
     environment = folder / "venv"
     run("uv", "venv", "--quiet", "--python", sys.executable, environment, cwd=folder)
     python = environment / "bin" / "python"
-    resolution = ("--resolution", request.param, "--prerelease", "allow")
-    install = ("uv", "pip", "install", "--quiet", "--python", python, *resolution)
-    run(*install, *sorted(dist.glob("*.whl")), cwd=folder)
-    return Place(python, folder)
+    asked = [f"{wheel}[{','.join(extras)}]" if extras else str(wheel) for wheel in wheels]
+    for wheel in wheels:
+        for need in declared(wheel, extras):
+            named = f"[{','.join(sorted(need.extras))}]" if need.extras else ""
+            asked.append(f"{need.name}{named}{need.specifier}")
+    install = ("uv", "pip", "install", "--quiet", "--python", python, "--prerelease", "allow")
+    run(*install, "--resolution", resolution, *asked, cwd=folder)
+    return Place(python, folder, resolution)
+
+
+@pytest.fixture(scope="module", params=["highest", "lowest-direct"])
+def place(
+    request: pytest.FixtureRequest, dist: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Place:
+    """Both wheels, and nothing that is optional."""
+    return made(tmp_path_factory.mktemp(request.param), request.param, sorted(dist.glob("*.whl")))
+
+
+@pytest.fixture(scope="module", params=["highest", "lowest-direct"])
+def kit(
+    request: pytest.FixtureRequest, dist: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Place:
+    """cronkit-core with every extra."""
+    folder = tmp_path_factory.mktemp(f"extras-{request.param}")
+    return made(folder, request.param, sorted(dist.glob("cronkit_core-*.whl")), EXTRAS)
 
 
 def readme_samples() -> list[str]:
@@ -84,8 +141,7 @@ def test_the_metadata_is_complete(dist: Path, name: str) -> None:
     [wheel] = dist.glob(f"{name}-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         inside = archive.namelist()
-        [path] = [path for path in inside if path.endswith(".dist-info/METADATA")]
-        metadata = message_from_bytes(archive.read(path))
+    metadata = metadata_of(wheel)
     assert f"{name}/py.typed" in inside
     assert any(path.endswith("licenses/LICENSE") for path in inside)
     assert metadata["Requires-Python"] == ">=3.11"
@@ -93,6 +149,10 @@ def test_the_metadata_is_complete(dist: Path, name: str) -> None:
     assert metadata["Summary"]
     assert len(metadata.get_payload()) > 500  # the readme
     assert "Typing :: Typed" in metadata.get_all("Classifier")
+    assert tuple(metadata.get_all("Provides-Extra", ())) == (
+        tuple(sorted(EXTRAS)) if name == "cronkit_core" else ()
+    )
+    assert not re.search(r"pypi\.|pythonhosted", metadata.as_string())
     if name == "datasette_cron":
         assert any(path.startswith("datasette_cron/templates/") for path in inside)
         assert any(path.startswith("datasette_cron/static/") for path in inside)
@@ -101,19 +161,40 @@ def test_the_metadata_is_complete(dist: Path, name: str) -> None:
         assert any(path.endswith("/LICENSE") for path in source.getnames())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_readme_of_a_package_stands_alone(dist: Path, name: str) -> None:
+    """It is shown where none of the repository's files are, so no link may lead to one."""
+    [wheel] = dist.glob(f"{name}-*.whl")
+    links = re.findall(r"\]\(([^)\s]+)\)", metadata_of(wheel).get_payload())
+    assert [link for link in links if "://" not in link] == []
+
+
 # --- installed
 
 
 def test_only_what_is_declared_is_needed(place: Place) -> None:
-    found = json.loads(place.run("python", "-c", INSTALLED))
+    found = place.versions()
     assert {"cronkit-core", "datasette-cron", "datasette"} <= set(found)
     assert not {"pytest", "hypothesis", "croniter", "psycopg"} & set(found)
 
 
-INSTALLED = """
-import importlib.metadata, json
-print(json.dumps([found.name.lower() for found in importlib.metadata.distributions()]))
-"""
+def test_the_oldest_that_will_do(place: Place, dist: Path) -> None:
+    check_versions(place, [need for wheel in dist.glob("*.whl") for need in declared(wheel, ())])
+
+
+def test_the_oldest_that_will_do_for_the_extras(kit: Place, dist: Path) -> None:
+    [wheel] = dist.glob("cronkit_core-*.whl")
+    check_versions(kit, declared(wheel, EXTRAS))
+
+
+def check_versions(there: Place, needs: list[Requirement]) -> None:
+    """The newest differ from the lower bounds; the lowest are these, but for a patch of them."""
+    bounds = {need.name: Version(spec.version) for need in needs for spec in need.specifier}
+    found = there.versions()
+    minor = {name: Version(found[name]).release[:2] for name in bounds}
+    lowest = {name: (*bound.release, 0)[:2] for name, bound in bounds.items()}
+    assert len(lowest) >= 5
+    assert (minor == lowest) is (there.resolution == "lowest-direct"), (minor, lowest)
 
 
 def test_the_commands(place: Place) -> None:
@@ -143,6 +224,62 @@ def test_the_samples_of_the_readme(place: Place) -> None:
     )
     [task] = json.loads(said)["tasks"]
     assert (task["name"], task["handler"]) == ("check-feeds", "check-feeds")
+    assert "queued" in place.run("datasette", "cron", "trigger", "internal.db", "check-feeds")
+    due = ("cron", "run-due", "feeds.db", "--internal", "internal.db", "--plugins-dir", "plugins")
+    [ran] = json.loads(place.run("datasette", *due, "--json"))["runs"]
+    assert (ran["status"], ran["output"]) == ("success", {"checked": "feeds"})
+
+
+# --- the extras
+
+
+def test_a_storage_of_one_s_own_is_held_to_the_contract(kit: Place) -> None:
+    """The one of docs/storage.md, in a file of its own, as somebody else would have it."""
+    samples = SAMPLE.findall((ROOT / "docs" / "storage.md").read_text())
+    [storage] = [text for text in samples if "class PlainStorage" in text]
+    [tests] = [text for text in samples if "class TestPlainStorage" in text]
+    (kit.folder / "test_plain_storage.py").write_text(f"{storage}\n\n{tests}")
+    (kit.folder / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
+    said = kit.run("python", "-m", "pytest", "-q", "test_plain_storage.py")
+    assert int(re.search(r"(\d+) passed", said)[1]) > 80
+
+
+def test_the_property_tests_of_a_user(kit: Place) -> None:
+    example = ROOT / "examples" / "test_my_schedules.py"
+    (kit.folder / example.name).write_text(example.read_text())
+    assert "5 passed" in kit.run("python", "-m", "pytest", "-q", example.name)
+
+
+def test_croniter_s_reading(kit: Place) -> None:
+    assert kit.run("python", "-c", IN_CRONITER) == "11\n"
+
+
+# The clock goes forward in the night of the 14th; croniter 6.0 names a twelfth slot.
+IN_CRONITER = """
+from datetime import UTC, datetime
+from cronkit_core import parse_schedule
+schedule = parse_schedule({"cron": "30 2 13 * 5", "dialect": "croniter"}, "America/New_York")
+march, may = datetime(2027, 3, 1, tzinfo=UTC), datetime(2027, 5, 1, tzinfo=UTC)
+print(len(list(schedule.between(march, may))))
+"""
+
+
+@pytest.mark.postgres
+def test_a_task_in_postgresql(kit: Place, postgres: Server, postgres_schema: str) -> None:
+    assert kit.run("python", "-c", IN_POSTGRESQL, postgres.dsn, postgres_schema) == "success\n"
+
+
+IN_POSTGRESQL = """
+import asyncio, sys
+from cronkit_core import PostgresStorage, Scheduler
+
+async def main():
+    async with Scheduler(PostgresStorage(sys.argv[1], schema=sys.argv[2])) as scheduler:
+        await scheduler.add_task("t", lambda run: None, "@daily")
+        print((await scheduler.wait_for_run(await scheduler.trigger_task("t"))).status)
+
+asyncio.run(main())
+"""
 
 
 # --- types
