@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cronkit_core import MemoryStorage, PostgresStorage, RunQuery, TaskQuery
-from cronkit_core.storage import postgres_claims, postgres_edits, postgres_queries
+from cronkit_core.storage import postgres_rows
 from cronkit_core.storage.base import Claim, Report, Retention, TaskWrite
 from cronkit_core.storage.sqlite_base import run_program, with_rows
 from cronkit_core.storage.sqlite_programs import Programs
@@ -367,15 +367,13 @@ class Noted:
 
     def __init__(self, monkeypatch):
         self.statements = []
-        for module in (postgres_claims, postgres_edits, postgres_queries):
-            monkeypatch.setattr(module, "fetch", self.fetch(module.fetch))
+        execute = postgres_rows.execute
 
-    def fetch(self, fetch):
-        async def noted(connection, sql, params=()):
+        async def noted(connection, sql, params):
             self.statements.append((sql, params))
-            return await fetch(connection, sql, params)
+            return await execute(connection, sql, params)
 
-        return noted
+        monkeypatch.setattr(postgres_rows, "execute", noted)
 
 
 @pytest.fixture

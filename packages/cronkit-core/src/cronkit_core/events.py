@@ -140,14 +140,16 @@ class Events:
         self._callbacks.setdefault(kind, []).append(callback)
 
         def off() -> None:
-            with suppress(ValueError):  # it has been called before
+            with suppress(KeyError, ValueError):  # it has been called before
                 self._callbacks[kind].remove(callback)
+                if not self._callbacks[kind]:
+                    del self._callbacks[kind]
 
         return off
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody subscribed to `kind`: if not, it need not be made."""
-        return bool(self._callbacks) and any(self._callbacks.get(base) for base in kind.__mro__)
+        return not self._callbacks.keys().isdisjoint(kind.__mro__)
 
     def emit(self, event: Event) -> None:
         """Call whoever subscribed. Async callbacks run as tasks of their own."""

@@ -25,10 +25,14 @@ from .postgres_rows import (
     RUNS,
     TASKS,
     Connection,
+    Query,
+    Rows,
     arrays,
     fetch,
+    fetch_together,
 )
 
+EXPIRED = f"{RUNNING} AND lease_until <= %s"
 ROUNDS = 4
 """How often a claim looks for more of one priority where others have locked what it found."""
 
@@ -80,12 +84,16 @@ class Claims(Edits):
         full_groups: Sequence[str],
     ) -> Claimed:
         now, taken = await self._take(tx, now, limit, full_groups)
-        running = await fetch(
+        candidates, running, live_rows = await fetch_together(
             tx,
-            f"SELECT task_group, count(*) FROM {self.run_rows} "
-            f"WHERE {RUNNING} AND task_group IS NOT NULL GROUP BY task_group",
+            self._expired(now, limit),
+            self._running_in_groups(),
+            self._live([record.name for record in taken.tasks]),
         )
-        live = await self._live_runs(tx, [record.name for record in taken.tasks])
+        await self._take_expired(tx, taken, now, candidates)
+        live: dict[str, list[LiveRun]] = {}
+        for name, *row in live_rows:
+            live.setdefault(name, []).append(rows.live_run(row))
         snapshot = Snapshot(
             now,
             [DueTask(record, tuple(live.get(record.name, ()))) for record in taken.tasks],
@@ -125,7 +133,6 @@ class Claims(Edits):
                 await self._take_pending(tx, taken, priority, now)
             if priority in of_tasks:
                 await self._take_tasks(tx, taken, priority, now)
-        await self._take_expired(tx, taken, now, limit)
         return now, taken
 
     async def _take_tasks(
@@ -185,14 +192,33 @@ class Claims(Edits):
             if exhausted:
                 return
 
-    async def _take_expired(self, tx: Connection, taken: _Taken, now: datetime, limit: int) -> None:
-        condition = f"{RUNNING} AND lease_until <= %s"
-        candidates = await fetch(
-            tx,
-            f"SELECT id, task_name FROM {self.run_rows} WHERE {condition} "
+    def _expired(self, now: datetime, limit: int) -> Query:
+        """The runs whose lease is over."""
+        return (
+            f"SELECT id, task_name FROM {self.run_rows} WHERE {EXPIRED} "
             "ORDER BY lease_until, id LIMIT %s",
             (now, limit),
         )
+
+    def _running_in_groups(self) -> Query:
+        return (
+            f"SELECT task_group, count(*) FROM {self.run_rows} "
+            f"WHERE {RUNNING} AND task_group IS NOT NULL GROUP BY task_group",
+            (),
+        )
+
+    def _live(self, names: list[str]) -> Query:
+        """The live runs of tasks."""
+        return (
+            "SELECT task_name, id, slot, attempt, status, due_at, triggered_by "
+            f"FROM {self.run_rows} WHERE {LIVE} AND task_name = ANY(%s::text[]) ORDER BY id",
+            (names,),
+        )
+
+    async def _take_expired(
+        self, tx: Connection, taken: _Taken, now: datetime, candidates: Rows
+    ) -> None:
+        """Lock the runs among `candidates` whose lease is over and that nobody else is at."""
         if candidates:
             busy = await self._try_lock(tx, taken, {name for _, name in candidates})
             ids = [run_id for run_id, name in candidates if name not in busy]
@@ -200,7 +226,7 @@ class Claims(Edits):
             found = await fetch(
                 tx,
                 f"SELECT {RUNS}, task_id FROM {self.run_rows} WHERE id = ANY(%s::bigint[]) "
-                f"AND {condition} ORDER BY lease_until, id FOR UPDATE SKIP LOCKED",
+                f"AND {EXPIRED} ORDER BY lease_until, id FOR UPDATE SKIP LOCKED",
                 (ids, now),
             )
             taken.expired = [(rows.run(row[:-1]), row[-1]) for row in found]
@@ -239,19 +265,6 @@ class Claims(Edits):
             locked = await self._try_lock_names(tx, wanted, "group")
             taken.groups |= locked
             taken.full_groups += wanted - locked
-
-    async def _live_runs(self, tx: Connection, names: Sequence[str]) -> dict[str, list[LiveRun]]:
-        live: dict[str, list[LiveRun]] = {}
-        if names:
-            found = await fetch(
-                tx,
-                "SELECT task_name, id, slot, attempt, status, due_at, triggered_by "
-                f"FROM {self.run_rows} WHERE {LIVE} AND task_name = ANY(%s::text[]) ORDER BY id",
-                (list(names),),
-            )
-            for name, *row in found:
-                live.setdefault(name, []).append(rows.live_run(row))
-        return live
 
     # --- writing
 

@@ -15,10 +15,12 @@ from ..runs import LiveRun, NewRun, Reason, Run, Skip, SkipReason, Status, Trigg
 from ..tasks import TaskRecord
 
 if TYPE_CHECKING:
-    from psycopg import AsyncConnection
+    from psycopg import AsyncConnection, AsyncCursor
 
 Connection: TypeAlias = "AsyncConnection[tuple[Any, ...]]"
 Rows = list[tuple[Any, ...]]
+Query = tuple[str, Sequence[Any]]
+"""A statement and its parameters."""
 
 TASK_COLUMNS = tuple(f.name for f in fields(TaskRecord))
 RUN_COLUMNS = tuple(f.name for f in fields(Run))
@@ -48,9 +50,23 @@ _SKIP_REASON = SKIP_COLUMNS.index("reason")
 
 async def fetch(connection: Connection, sql: str, params: Sequence[Any] = ()) -> Rows:
     """Execute one statement; the answer is the rows that it returns, if any."""
-    values = [_array(value) if isinstance(value, list) else value for value in params]
-    cursor = await connection.execute(sql.encode(), values)
+    cursor = await execute(connection, sql, params)
     return await cursor.fetchall() if cursor.description is not None else []
+
+
+async def fetch_together(connection: Connection, *queries: Query) -> list[Rows]:
+    """The rows of some queries, of which none needs another's, in one trip to the server."""
+    async with connection.pipeline():
+        cursors = [await execute(connection, sql, params) for sql, params in queries]
+    return [await cursor.fetchall() for cursor in cursors]
+
+
+async def execute(
+    connection: Connection, sql: str, params: Sequence[Any]
+) -> AsyncCursor[tuple[Any, ...]]:
+    """Send one statement; in a pipeline, without waiting for what comes of it."""
+    values = [_array(value) if isinstance(value, list) else value for value in params]
+    return await connection.execute(sql.encode(), values)
 
 
 def _array(values: Iterable[Any]) -> str:
