@@ -122,6 +122,19 @@ async def test_a_failure_shows_all_there_is(datasette, scheduler):
     assert "cron-run.js" not in html
 
 
+async def test_a_long_error_is_told_in_short(datasette, scheduler):
+    """All of it is where the traceback ends, which scrolls."""
+
+    def fail(datasette, config):
+        raise ValueError("e" * 5_000)
+
+    scheduler.register_handlers("test", {"long": fail})
+    await scheduler.add_task("bad", "long", "@yearly")
+    html = (await datasette.client.get(f"/-/cron/runs/{await ended(scheduler, 'bad')}")).text
+    assert "</strong>: " + "e" * 999 + "…</p>" in html
+    assert "ValueError: " + "e" * 5_000 in html
+
+
 async def test_a_live_run_is_watched(datasette, scheduler):
     await scheduler.add_task("slow", "hang", "@yearly")
     scheduler.start()

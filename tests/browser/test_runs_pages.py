@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from playwright.async_api import expect
+from test_access import violations
 
 
 async def test_watch_a_run_to_its_end(window, make_task, run_task, tmp_path: Path):
@@ -22,6 +23,9 @@ async def test_watch_a_run_to_its_end(window, make_task, run_task, tmp_path: Pat
     by_script = await page.evaluate(shows)
     await page.reload()
     assert await page.evaluate(shows) == by_script
+    for scheme in ("light", "dark"):
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert await violations(page) == []
     (tmp_path / "go").touch()
     await expect(main.locator(".cron-badge").first).to_have_text("succeeded")
     await expect(page.get_by_role("log")).to_contain_text("step 2 of <2>")

@@ -23,9 +23,10 @@ from ..migrations import PREFIX
 from ..paging import read_id
 from .address import run_path, task_path
 from .render import redirect, render
-from .words import duration, moment, run_badge
+from .words import duration, moment, run_badge, shortened
 
 ATTEMPTS = 100
+LONGEST_MESSAGE = 1_000
 LIVE = (Status.PENDING, Status.RUNNING)
 
 _ENDS = {
@@ -90,6 +91,7 @@ async def run(call: Call) -> Response:
         "lease": moment(found.lease_until, now, zone),
         "took": duration(found.duration_ms),
         "progress": _progress(found),
+        "message": _message(found),
         "output": None if found.output is None else _pretty(read_json(found.output)),
         "config": None if config is None else _pretty(config),
         "attempts": [
@@ -118,6 +120,12 @@ async def cancel(call: Call) -> Response:
     if await call.scheduler.cancel_run(found.id, by=actor_name(call) or "request"):
         return redirect(call, path, f"Run {found.id} is to be cancelled")
     return redirect(call, path, f"Run {found.id} has ended already", failed=True)
+
+
+def _message(run: Run) -> str:
+    """What the error says. A traceback ends with all of it."""
+    message = run.error_message or ""
+    return shortened(message, LONGEST_MESSAGE) if run.error_traceback else message
 
 
 def why(run: Run, attempts: list[Run], record: TaskRecord | None) -> str:
