@@ -1,5 +1,6 @@
 """Every public name, option, status, event, hook and command stands in the documentation."""
 
+import argparse
 import re
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -8,23 +9,34 @@ from pathlib import Path
 import pytest
 
 import cronkit_core
+import datasette_cron.telemetry
 from cronkit_core import (
     ActiveRun,
+    Event,
+    Explanation,
     Fate,
     Policies,
     Reason,
     RetryPolicy,
     Run,
+    RunQuery,
     Scheduler,
+    SchedulerStatus,
     Settings,
+    Skip,
+    SkipQuery,
     SkipReason,
     Status,
+    Task,
+    TaskQuery,
     Trigger,
+    UpcomingSlot,
     cli,
     testing,
 )
 from cronkit_core.schedules import linting
-from datasette_cron import hookspecs
+from datasette_cron import hookspecs, permissions
+from datasette_cron.routes import PAGES as SITE_PAGES
 
 ROOT = Path(__file__).parent.parent
 PAGES = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
@@ -61,6 +73,22 @@ def test_values(kind: type) -> None:
     assert [value.value for value in kind if f"`{value.value}`" not in REFERENCE] == []
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [TaskQuery, RunQuery, SkipQuery, Task, Run, Skip, Explanation, UpcomingSlot, SchedulerStatus],
+)
+def test_what_is_asked_and_answered(kind: type) -> None:
+    """In the rows of the tables that begin with the name of the kind."""
+    rows = re.findall(rf"^\| `{kind.__name__}` \|.*\n(?:\| \|.*\n)*", REFERENCE, re.MULTILINE)
+    assert [name for name in public(kind) if f"`{name}`" not in "".join(rows)] == []
+
+
+def test_what_events_tell() -> None:
+    for kind in Event.__subclasses__():
+        [row] = re.findall(rf"^\| .*`{kind.__name__}`.*$", REFERENCE, re.MULTILINE)
+        assert [field.name for field in fields(kind) if f"`{field.name}`" not in row] == []
+
+
 def test_operations() -> None:
     assert missing(public(Scheduler), REFERENCE) == []
 
@@ -94,6 +122,49 @@ def test_commands(capsys: pytest.CaptureFixture[str]) -> None:
     commands = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.MULTILINE)
     assert "between" in commands
     assert missing([f"cronkit {command}" for command in commands], REFERENCE) == []
+
+
+def test_options_of_commands() -> None:
+    commands = REFERENCE.partition("## Commands")[2]
+    options = {option for parser in parsers(cli._parser()) for option in options_of(parser)}
+    assert {"--after", "--search", "-n"} <= options
+    assert [name for name in sorted(options - {"-h", "--help"}) if name not in commands] == []
+
+
+def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """The parser, and those of its commands."""
+    found = [parser]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += [inner for one in action.choices.values() for inner in parsers(one)]
+    return found
+
+
+def options_of(parser: argparse.ArgumentParser) -> list[str]:
+    return [option for action in parser._actions for option in action.option_strings]
+
+
+@pytest.mark.parametrize("page", ["reference.md", "datasette.md"])
+def test_spans_and_metrics(page: str) -> None:
+    told = [*datasette_cron.telemetry.SPANS, *datasette_cron.telemetry.METRICS]
+    names = [str(getattr(one, "name", one)) for one in told]
+    assert "cronkit.lateness" in names
+    assert [name for name in names if f"`{name}`" not in PAGES[page]] == []
+
+
+def test_permissions() -> None:
+    names = [action.name for action in permissions.ACTIONS]
+    assert [name for name in names if f"| `{name}` |" not in PAGES["datasette.md"]] == []
+
+
+def test_pages_of_the_site() -> None:
+    """Each address that a browser is led to, as it is or with a name or number in it. That of the
+    question before a task is deleted is not for people to know."""
+    told = set(re.findall(r"`(/-/cron[^`?]*)", PAGES["datasette.md"]))
+    shown = [route.pattern for route in SITE_PAGES if "GET" in route.views]
+    asked = r"/-/cron/(?P<name>[^/]+)/delete$"
+    assert asked in shown
+    assert [p for p in shown if p != asked if not any(re.match(p, at) for at in told)] == []
 
 
 def test_every_page_is_named_in_the_readme() -> None:
