@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cronkit_core.schedules import rrule_periods, rrule_slots, rrule_stride
+from cronkit_core.schedules import rrule_fit, rrule_residues, rrule_slots, rrule_stride
 from cronkit_core.schedules._local import instants, load_zone, utc
 from cronkit_core.schedules.rrule import RRuleSchedule
 from cronkit_core.testing import instants_near_transitions, rrules, timezones
@@ -193,23 +193,25 @@ def test_an_earlier_start_of_whole_months_or_years_names_the_same(freq: str, rul
 
 
 @given(rrules(frequencies=("DAILY", "WEEKLY"), ends=False), st.integers(0, 3000))
-def test_solving_finds_what_looking_finds(text, days) -> None:
+def test_wide_searches_find_what_looking_at_years_finds(text, days) -> None:
     at = start_of(text).replace(tzinfo=UTC) + days * DAY
     looked = RRuleSchedule.parse(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rrule_periods, "_STEPS", 0)
-        patch.setattr(rrule_periods, "_PAIRS", 10**9)
-        solved = RRuleSchedule.parse(text)
-        slots = [solved.next_after(at), solved.previous_before(at)]
+        patch.setattr(rrule_fit, "_YEARS", 0)
+        patch.setattr(rrule_fit, "_WIDE", 5)
+        wide = RRuleSchedule.parse(text)
+        slots = [wide.next_after(at), wide.previous_before(at)]
     assert slots == [looked.next_after(at), looked.previous_before(at)]
 
 
+@pytest.mark.parametrize("longest", [1 << 18, 1])
 @given(rrules(frequencies=WITHIN_DAYS, ends=False), st.integers(0, 3000))
-def test_tables_find_what_walking_finds(text, hours) -> None:
+def test_tables_find_what_walking_finds(longest, text, hours) -> None:
     at = start_of(text).replace(tzinfo=UTC) + timedelta(hours=hours)
     walked = RRuleSchedule.parse(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rrule_stride, "_PATIENCE", 0)
+        patch.setattr(rrule_residues, "LONG", longest)
         tabled = RRuleSchedule.parse(text)
         slots = [tabled.next_after(at), tabled.previous_before(at)]
     assert slots == [walked.next_after(at), walked.previous_before(at)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, time
+from functools import partial
 from math import gcd
 
 from .rrule_days import (
@@ -19,14 +20,9 @@ from .rrule_days import (
     year_days_mask,
 )
 from .rrule_expand import DAY, DayPlan, Plan
-from .rrule_periods import (
-    EVERY_DAY,
-    Fit,
-    FittingDays,
-    MonthlyDays,
-    Positions,
-    YearlyDays,
-)
+from .rrule_fit import EVERY_DAY, Fit, FittingDays
+from .rrule_periods import MonthlyDays, Positions, YearlyDays
+from .rrule_residues import every
 from .rrule_rule import Rule
 from .rrule_stride import StridePlan
 from .rrule_times import Grid, Listed, Times, grid
@@ -71,7 +67,7 @@ def _daily(rule: Rule, start: datetime, times: Times) -> Plan | None:
     if chosen is None:
         return None
     day = start.toordinal() - 1
-    days = FittingDays(_fitting(rule), (day % rule.interval,), rule.interval)
+    days = FittingDays(_fitting(rule), every([day % rule.interval], rule.interval))
     return DayPlan(days, chosen)
 
 
@@ -88,7 +84,7 @@ def _weekly(rule: Rule, start: datetime, times: Times) -> Plan | None:
     residues = sorted((first + (weekday - rule.wkst) % 7) % period for weekday in weekdays)
     if period == 7:
         return DayPlan(FittingDays(_fit(rule, weekdays)), times)
-    return DayPlan(FittingDays(_fit(rule, ()), residues, period), times)
+    return DayPlan(FittingDays(_fit(rule, ()), every(residues, period)), times)
 
 
 def _monthly(rule: Rule, start: datetime, times: Times) -> Plan:
@@ -140,7 +136,7 @@ def _sub_daily(rule: Rule, start: datetime) -> Plan | None:
         if kept is not None:
             times = grid(*kept)
             return None if times is None else DayPlan(FittingDays(fit or EVERY_DAY), times)
-    allowed: Times | None = None
+    allowed: Grid | None = None
     if rule.byhour or (rule.byminute and unit < 3600) or (rule.bysecond and unit == 1):
         # what the stride never reaches is left out, so that "never" shows at once
         seconds = _reached(stride, phase, 1, seconds, 60) if unit == 1 else (0,)
@@ -213,28 +209,22 @@ def _fitting(rule: Rule) -> Fit:
 
 
 def _fit(rule: Rule, weekdays: Sequence[int]) -> Fit:
-    return Fit(_Limits(rule, weekdays), frozenset(weekdays or range(7)))
-
-
-class _Limits:
     """The days that the parts leave which limit: BYMONTH, BYMONTHDAY, BYYEARDAY and `weekdays`."""
+    of_year = None
+    if rule.bymonth or rule.bymonthday or rule.byyearday:
+        of_year = partial(_limited, rule)
+    return Fit(of_year, frozenset(weekdays or range(7)))
 
-    def __init__(self, rule: Rule, weekdays: Sequence[int]) -> None:
-        self._rule = rule
-        self._weekdays = weekdays
 
-    def __call__(self, leap: bool, first: int) -> int:
-        rule = self._rule
-        mask = -1
-        if rule.bymonth:
-            mask &= months_mask(leap, rule.bymonth)
-        if rule.bymonthday:
-            mask &= month_days_mask(leap, _ALL_MONTHS, rule.bymonthday, "OMIT")
-        if rule.byyearday:
-            mask &= year_days_mask(leap, rule.byyearday, "OMIT")
-        if self._weekdays:
-            mask &= weekdays_mask(first, self._weekdays)
-        return mask
+def _limited(rule: Rule, leap: bool) -> int:
+    mask = -1
+    if rule.bymonth:
+        mask &= months_mask(leap, rule.bymonth)
+    if rule.bymonthday:
+        mask &= month_days_mask(leap, rule.bymonth or _ALL_MONTHS, rule.bymonthday, "OMIT")
+    if rule.byyearday:
+        mask &= year_days_mask(leap, rule.byyearday, "OMIT")
+    return mask >> PAD
 
 
 class _MonthShape:

@@ -12,6 +12,7 @@ from calendar import isleap
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import date
 from math import lcm
+from struct import unpack
 
 from ._local import years_by_kind
 
@@ -31,6 +32,7 @@ _MONTHS = (
 )
 _WHOLE = ((1 << 365) - 1, (1 << 366) - 1)
 FURTHER = -2  # no day, and not the last word
+_LONG = 512  # bits; longer numbers are read word by word
 _PATIENCE = 12  # empty years in a row before the search asks whether there is any other
 
 Picks = dict[int, tuple[int, ...]]
@@ -50,6 +52,10 @@ def year_of(day: int) -> int:
 
 def bits(number: int) -> list[int]:
     """Which bits of `number` are set, ascending."""
+    if number.bit_length() > _LONG:
+        words = -(-number.bit_length() // 64)
+        read = unpack(f"<{words}Q", number.to_bytes(8 * words, "little"))
+        return [64 * i + bit for i, word in enumerate(read) if word for bit in bits(word)]
     found = []
     while number:
         low = number & -number
@@ -259,6 +265,13 @@ class Days(ABC):
             found = self._sizes[key] = self.mask(year).bit_count()
         return found
 
+    def among(self, first: int, days: int) -> int:
+        """The days of the set among those with the bits `days`, bit 0 for the day `first`."""
+        found = 0
+        for day in bits(days):
+            found |= (first + day in self) << day
+        return found
+
     def __contains__(self, day: int) -> bool:
         year = year_of(day)
         return bool(self.mask(year) >> (day - year_start(year)) & 1)
@@ -337,6 +350,14 @@ def pick(mask: int, times: int, positions: Sequence[int]) -> dict[int, tuple[int
         if 0 <= i < total:
             chosen.setdefault(days[i // times], []).append(i % times)
     return {day: tuple(found) for day, found in chosen.items()}
+
+
+def marked(places: Iterable[int], size: int) -> int:
+    """The number with the bits `places`, which are less than `size`: for a long number."""
+    found = bytearray(size // 8 + 1)
+    for place in places:
+        found[place >> 3] |= 1 << (place & 7)
+    return int.from_bytes(found, "little")
 
 
 def mask_of(days: Iterable[int]) -> int:

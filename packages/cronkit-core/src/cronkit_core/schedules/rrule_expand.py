@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Hashable, ItemsView, Iterator, Sequence
+from collections.abc import Callable, Hashable, ItemsView, Iterator, Sequence
 from datetime import timedelta
 
 from ._sheet import Sheet, bits_of, collected
@@ -40,6 +40,7 @@ class Offsets:
         return self._deltas
 
 
+Count = Callable[[int, int], int]
 Chunk = tuple[int, Offsets]
 """Wall times in order, never none: a base, and how long after it each one is."""
 
@@ -58,6 +59,17 @@ class Plan(ABC):
     @abstractmethod
     def count(self, start: int, end: int) -> int:
         """How many wall times there are from `start` to before `end`."""
+
+    def nth(self, start: int, number: int) -> int | None:
+        """Where the wall time `number`, from 1, lies from `start` on; None after the year 9999."""
+        found = nth(self.count, start, number, LAST_SECOND + 1, DAY)
+        return None if found is None else found[0]
+
+    def count_on(self, first: int, days: int, start: int, end: int) -> int:
+        """How many wall times there are from the second `start` to before the second `end` of each
+        of the days with the bits `days`, bit 0 for the day `first`."""
+        midnights = ((first + day) * DAY for day in bits(days))
+        return sum(self.count(midnight + start, midnight + end) for midnight in midnights)
 
     @abstractmethod
     def chunks(self, start: int, end: int) -> Iterator[Chunk]:
@@ -111,6 +123,38 @@ class Plan(ABC):
 
     def __contains__(self, wall: int) -> bool:
         return self.next(wall) == wall
+
+
+def nth(count: Count, start: int, number: int, end: int, span: int) -> tuple[int, int] | None:
+    """Where the member `number`, from 1, of a set lies from `start` on, where `count(a, b)` is how
+    many there are from a to before b; and which one of those that lie there it is, from 1. None
+    when it is not before `end`. `span` is how far away it is looked for first."""
+    low, passed, first = start, 0, span
+    while True:
+        high = min(low + span, end)
+        if low >= high:
+            return None
+        found = count(low, high)
+        if found >= number:
+            break
+        number -= found
+        passed += found
+        low, span = high, 4 * span
+        if passed:
+            # a little farther than it is if the rest is as dense
+            span = min(span, (low - start) * number * 17 // (16 * passed) + first)
+    while high - low > 1:
+        # where it is if they are evenly spread, and a little on both sides of that
+        place = low + (high - low) * number // (found + 1)
+        edge = (high - low) // 16
+        for middle in (place - edge, place + edge, (low + high) // 2):
+            if low < middle < high:
+                part = count(low, middle)
+                if part >= number:
+                    high, found = middle, part
+                    break
+                low, number, found = middle, number - part, found - part
+    return low, number
 
 
 class DayPlan(Plan):
@@ -202,6 +246,21 @@ class DayPlan(Plan):
         if last <= LAST_DAY and last in self._days:
             total += self._times_on(last).index(time)
         return total + self._count_days(first, last)
+
+    def nth(self, start: int, number: int) -> int | None:
+        midnight = start - start % DAY
+        number += self.count(midnight, start)
+        found = nth(self._count_days, midnight // DAY, number, LAST_DAY + 1, 32)
+        if found is None:
+            return None
+        day, number = found
+        return day * DAY + self._times_on(day).at(number - 1)
+
+    def count_on(self, first: int, days: int, start: int, end: int) -> int:
+        if self._days.picks(1) is not None:
+            return super().count_on(first, days, start, end)
+        size = self._times.index(end) - self._times.index(start)
+        return size and size * self._days.among(first, days).bit_count()
 
     def _count_days(self, first: int, last: int) -> int:
         """How many wall times the days from `first` to before `last` have."""

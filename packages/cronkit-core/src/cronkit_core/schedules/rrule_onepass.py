@@ -16,7 +16,7 @@ from ._local import (
     wall_stretch,
 )
 from ._years import Piece
-from .rrule_expand import Chunk, Plan
+from .rrule_expand import Chunk, Count, Plan
 from .rrule_slots import (
     DRIFT,
     FIRST,
@@ -24,11 +24,9 @@ from .rrule_slots import (
     NOW,
     PATIENCE,
     SPARSE,
-    Count,
     Following,
     Slots,
     first_pass,
-    nth,
 )
 
 
@@ -115,8 +113,8 @@ class Shifted(OnePass):
     def _counted(self) -> tuple[int, Following, Count]:
         return self.start, self.plan.next, self.plan.count
 
-    def _nth(self, start: int, count: Count) -> int | None:
-        return nth(count, start, self._count)
+    def _nth(self, start: int, following: Following, count: Count) -> int | None:
+        return self.plan.nth(start, self._count)
 
     def _shown(self, stretch: Stretch) -> list[Piece]:
         # the gap before the stretch, shown with the offset before it

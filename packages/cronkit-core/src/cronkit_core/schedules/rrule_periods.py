@@ -1,28 +1,22 @@
-"""The days of every so many years, months or weeks, and days that fit."""
+"""The days of every so many years or months."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 from math import gcd
 
 from .rrule_days import (
     CYCLE_DAYS,
     CYCLE_YEARS,
-    FURTHER,
-    LAST_DAY,
     LAST_YEAR,
     PAD,
     Days,
     Picks,
     Shape,
-    bits,
     mask_of,
     pick,
     shape_of,
-    year_of,
     year_start,
 )
 from .rrule_times import Times
@@ -32,10 +26,6 @@ _LENGTHS = tuple(
     (n, n + (m == 1)) for m, n in enumerate((31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31))
 )
 _STARTS = tuple(tuple(sum(n[leap] for n in _LENGTHS[:m]) for m in range(12)) for leap in (0, 1))
-_PATTERN = 1500  # the longest period of days that is written out as a pattern of bits
-_STEPS = 48  # years without a day before the search turns from looking to solving
-_SHORT = 64 * 366  # up to how many days are counted year by year
-_PAIRS = 3000  # up to how many congruences the search solves
 
 MonthShape = Callable[[int, int], int]
 """From a month's length and first weekday to its days; bit 0 is the day before the month."""
@@ -261,197 +251,3 @@ class MonthlyDays(Positioned):
         while month % 12 + 1 not in self._months:
             month -= self._interval
         return month // 12
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """Which days fit: by the shape of their year, and by weekdays that no other day has."""
-
-    shape: Shape
-    weekdays: frozenset[int] = frozenset(range(7))
-
-
-EVERY_DAY = Fit(lambda leap, first: -1)
-
-
-class FittingDays(Days):
-    """Days that fit a year's shape and leave one of `residues` when divided by `period`."""
-
-    def __init__(self, fit: Fit, residues: Sequence[int] = (0,), period: int = 1) -> None:
-        """`residues` are ascending, from 0 to before `period`."""
-        if period % 7 == 0:
-            # then a residue has a weekday: day 0 is a Monday
-            residues = [residue for residue in residues if residue % 7 in fit.weekdays]
-        steps = period // gcd(period, CYCLE_DAYS) * CYCLE_YEARS
-        super().__init__(period, min(steps, LAST_YEAR) + 1)
-        self._fit = fit
-        self._shapes: dict[tuple[bool, int], int] = {}
-        self._residues = residues
-        self._period = period
-        self._pattern: int | None = None
-        self._whole: tuple[int, int] | None = None
-        self._cycle: list[int] | None = None
-        self._pairs: int | None = None
-        if not residues:
-            self._possible = False
-        if 1 < period <= _PATTERN:
-            self._pattern = 0
-            for start in residues:
-                for day in range(start, 366 + period, period):
-                    self._pattern |= 1 << day
-
-    @property
-    def by_kind(self) -> bool:
-        return 7 % self._period == 0
-
-    def outline(self) -> FittingDays:
-        return FittingDays(self._fit)
-
-    def _of_shape(self, shape: tuple[bool, int]) -> int:
-        found = self._shapes.get(shape)
-        if found is None:
-            found = self._fit.shape(*shape) >> PAD & ((1 << 365 + shape[0]) - 1)
-            self._shapes[shape] = found
-        return found
-
-    def _mask(self, year: int) -> int:
-        mask = self._of_shape(shape_of(year))
-        if self._period == 1 or not mask:
-            return mask
-        offset = year_start(year) % self._period
-        if self._pattern is not None:
-            return mask & self._pattern >> offset
-        pattern = 0
-        for shift in (offset, offset - self._period):
-            low = bisect_left(self._residues, shift)
-            high = bisect_left(self._residues, shift + 366)
-            for residue in self._residues[low:high]:
-                pattern |= 1 << (residue - shift)
-        return mask & pattern
-
-    def _some(self) -> bool:
-        return any(self._of_shape((leap, first)) for leap in (False, True) for first in range(7))
-
-    def count(self, first: int, last: int) -> int:
-        if self.by_kind or last - first < _SHORT or self._period > CYCLE_DAYS:
-            return super().count(first, last)
-        fitting, pattern = self._whole_cycle()
-        total = 0
-        for start in range(first - first % CYCLE_DAYS, last, CYCLE_DAYS):
-            days = fitting & pattern >> start % self._period
-            if start < first:
-                days >>= first - start
-            if start + CYCLE_DAYS > last:
-                days &= (1 << (last - max(start, first))) - 1
-            total += days.bit_count()
-        return total
-
-    def _whole_cycle(self) -> tuple[int, int]:
-        """The days of 400 years that fit, one bit each, and those that leave one of the residues,
-        over a period more: counting these goes through centuries in microseconds."""
-        if self._whole is None:
-            fitting = 0
-            for year in range(CYCLE_YEARS, 0, -1):
-                fitting = fitting << length_of(year) | self._of_shape(shape_of(year))
-            flags = bytearray(self._period // 8 + 1)
-            for residue in self._residues:
-                flags[residue >> 3] |= 1 << (residue & 7)
-            pattern, length = int.from_bytes(flags, "little"), self._period
-            while length < CYCLE_DAYS + self._period:
-                pattern |= pattern << length
-                length *= 2
-            self._whole = fitting, pattern
-        return self._whole
-
-    def _residue_after(self, day: int) -> int:
-        """The first day with one of the residues that is not before `day`."""
-        base, rest = day - day % self._period, day % self._period
-        i = bisect_left(self._residues, rest)
-        if i < len(self._residues):
-            return base + self._residues[i]
-        return base + self._period + self._residues[0]
-
-    def _residue_before(self, day: int) -> int:
-        """The last day with one of the residues that is not after `day`."""
-        base, rest = day - day % self._period, day % self._period
-        i = bisect_left(self._residues, rest + 1)
-        if i:
-            return base + self._residues[i - 1]
-        return base - self._period + self._residues[-1]
-
-    def year_after(self, year: int) -> int:
-        if self._period <= _PATTERN:
-            return year + 1
-        day = self._residue_after(year_start(year + 1))
-        return year_of(day) if day <= LAST_DAY else LAST_YEAR + 1
-
-    def year_before(self, year: int) -> int:
-        if self._period <= _PATTERN:
-            return year - 1
-        day = self._residue_before(year_start(year) - 1)
-        return year_of(day) if day >= 0 else 0
-
-    def next(self, day: int) -> int | None:
-        found = self._next(day, _STEPS)
-        if found != FURTHER:
-            return found
-        if self._dense():
-            found = self._next(day, self._proof)
-            return None if found == FURTHER else found
-        found = min(
-            (
-                c + CYCLE_DAYS * (first + (j - first) % step)
-                for c, j, step in self._meetings()
-                for first in ((day - c + CYCLE_DAYS - 1) // CYCLE_DAYS,)
-            ),
-            default=LAST_DAY + 1,
-        )
-        return found if found <= LAST_DAY else None
-
-    def previous(self, day: int) -> int | None:
-        found = self._previous(day, _STEPS)
-        if found != FURTHER:
-            return found
-        if self._dense():
-            found = self._previous(day, self._proof)
-            return None if found == FURTHER else found
-        found = max(
-            (
-                c + CYCLE_DAYS * (last - (last - j) % step)
-                for c, j, step in self._meetings()
-                for last in ((day - c) // CYCLE_DAYS,)
-            ),
-            default=-1,
-        )
-        return found if found >= 0 else None
-
-    def _dense(self) -> bool:
-        """Whether looking for a day beats solving for it: where many days fit, one is near."""
-        if self._pairs is None:
-            years = range(1, CYCLE_YEARS + 1)
-            fitting = sum(self._of_shape(shape_of(year)).bit_count() for year in years)
-            self._pairs = fitting * len(self._residues)
-        return self._pairs > _PAIRS
-
-    def _meetings(self) -> Iterator[tuple[int, int, int]]:
-        """Where a day `c` of the cycle, which comes again every 400 years, meets a residue: in the
-        cycles `j`, `j` + `step`, `j` + 2 `step` and so on."""
-        common = gcd(CYCLE_DAYS, self._period)
-        step = self._period // common
-        inverse = pow(CYCLE_DAYS // common, -1, step)
-        residues: dict[int, list[int]] = {}
-        for residue in self._residues:
-            residues.setdefault(residue % common, []).append(residue)
-        for c in self._fitting_of_cycle():
-            for residue in residues.get(c % common, ()):
-                yield c, (residue - c) // common * inverse % step, step
-
-    def _fitting_of_cycle(self) -> list[int]:
-        """The days of the first 400 years that fit their year's shape."""
-        if self._cycle is None:
-            self._cycle = [
-                year_start(year) + day
-                for year in range(1, CYCLE_YEARS + 1)
-                for day in bits(self._of_shape(shape_of(year)))
-            ]
-        return self._cycle

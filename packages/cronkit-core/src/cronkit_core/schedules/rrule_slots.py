@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
+from ._changes import change_days
 from ._local import (
     BLOCK,
     DAY,
@@ -21,7 +22,7 @@ from ._local import (
     wall_stretch,
 )
 from ._years import OnClock, Paper, Piece, year_of
-from .rrule_expand import Chunk, Offsets, Plan
+from .rrule_expand import Chunk, Count, Offsets, Plan, nth
 
 FIRST, LAST = 0, END - 1
 
@@ -29,6 +30,8 @@ PATIENCE = 8  # stretches without a slot before iteration looks for the next one
 SPARSE = 200 * DAY  # slots that are further apart are found faster one by one
 NOW = Offsets([0])
 _FEW = 64  # how many members are found one by one
+_NEAR = 8  # how many, where they are slots
+_TRIES = 4  # how often changes of the clock are made up for before all is searched
 AHEAD = 8 * 366 * DAY  # how far beyond what is asked about COUNT is seen not to end
 
 DRIFT = 2 * DAY
@@ -46,8 +49,17 @@ def first_pass(clock: ZoneClock, wall: int) -> int:
     return wall - stretch.offset
 
 
+def count_changed(plan: Plan, clock: ZoneClock, first: int, days: int) -> int:
+    """How many wall times changes of the clock show again, less those that they leave out, in so
+    many days from `first` on."""
+    total = 0
+    for change, on in change_days(clock, first, days).items():
+        found = plan.count_on(first + change.later, on, change.first, change.stop)
+        total += found if change.again else -found
+    return total
+
+
 Following = Callable[[int], int | None]
-Count = Callable[[int, int], int]
 
 
 class Slots(ABC):
@@ -177,7 +189,7 @@ class Slots(ABC):
                 2 * self.plan.count(self.start, wall) < self._count
             )
             some = not further and following(start) is not None
-            last = self._nth(start, count) if some else None
+            last = self._nth(start, following, count) if some else None
         if further:
             self._open = ahead
             return
@@ -185,19 +197,22 @@ class Slots(ABC):
             self._end_at(last)
         self._open = END
 
-    def _nth(self, start: int, count: Count) -> int | None:
-        """Where COUNT ends what `count` counts from `start` on."""
+    def _nth(self, start: int, following: Following, count: Count) -> int | None:
+        """Where COUNT ends what is counted from `start` on."""
         # near where it ends on the wall, which is found without a look at the clock's changes
-        wall = nth(self.plan.count, self.start, self._count)
-        about = END if wall is None else min(max(first_pass(self.clock, wall), start), END)
-        before = count(start, about)
-        if before < self._count:
-            return nth(count, about, self._count - before)
-        span = DAY
-        while about - span > start and count(about - span, about) <= before - self._count:
-            span *= 4
-        low = max(about - span, start)
-        return nth(count, low, self._count - before + count(low, about))
+        number, about, missing = self._count, start, self._count
+        for _ in range(_TRIES):
+            wall = self.plan.nth(self.start, number)
+            place = END if wall is None else min(max(first_pass(self.clock, wall), start), END)
+            passed = count(about, place) if about < place else -count(place, about)
+            about, missing = place, missing - passed
+            if about == END and missing > 0:
+                return None
+            if 0 < missing <= _NEAR:
+                return step(following, about, missing, END)
+            number += missing - 1
+        found = nth(count, start, self._count, END, DAY)
+        return None if found is None else found[0]
 
     @abstractmethod
     def _counted(self) -> tuple[int, Following, Count]:
@@ -217,38 +232,6 @@ def step(following: Following, start: int, number: int, end: int) -> int | None:
             break
         found = following(found + 1)
     return found
-
-
-def nth(count: Count, start: int, number: int) -> int | None:
-    """Where the member `number`, from 1, of a set lies from `start` on, where `count(a, b)` is how
-    many there are from a to before b. None when it is after the year 9999."""
-    low, span = start, DAY
-    passed = 0
-    while True:
-        high = min(low + span, END)
-        if low >= high:
-            return None
-        found = count(low, high)
-        if found >= number:
-            break
-        number -= found
-        passed += found
-        low, span = high, 4 * span
-        if passed:
-            # a little farther than it is if the rest is as dense
-            span = min(span, (low - start) * number * 17 // (16 * passed) + DAY)
-    while high - low > 1:
-        # where it is if they are evenly spread, and a little on both sides of that
-        place = low + (high - low) * number // (found + 1)
-        edge = (high - low) // 16
-        for middle in (place - edge, place + edge, (low + high) // 2):
-            if low < middle < high:
-                part = count(low, middle)
-                if part >= number:
-                    high, found = middle, part
-                    break
-                low, number, found = middle, number - part, found - part
-    return low
 
 
 class EachPass(Slots):
@@ -344,9 +327,20 @@ class EachPass(Slots):
             return 0
         first, last = self.clock.stretch(instant), self.clock.stretch(end - 1)
         total = self._count_walls(instant + first.offset, end + last.offset)
-        for change in clock_changes(self.clock, instant + 1, end):
-            total += self._count_walls(change.start + change.offset, change.start + change.before)
-        return total
+        # the days in which all changes are between, and the changes around them
+        low, high = instant // DAY + 1, end // DAY
+        if low < high:
+            total += self._count_changes(instant + 1, low * DAY)
+            total += count_changed(self.plan, self.clock, low, high - low)
+            return total + self._count_changes(high * DAY, end)
+        return total + self._count_changes(instant + 1, end)
+
+    def _count_changes(self, instant: int, end: int) -> int:
+        """How many slots changes of the clock add, less those that they take."""
+        return sum(
+            self._count_walls(change.start + change.offset, change.start + change.before)
+            for change in clock_changes(self.clock, instant, end)
+        )
 
     def _count_walls(self, start: int, end: int) -> int:
         if start <= end:

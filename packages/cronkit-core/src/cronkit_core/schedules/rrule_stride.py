@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from math import gcd, lcm
 
 from ._sheet import Sheet, collected, times_every
 from .rrule_days import CYCLE_DAYS, bits, year_start
 from .rrule_expand import DAY, LAST_SECOND, LONG, Chunk, DayPlan, Offsets, Plan, trimmed
-from .rrule_periods import EVERY_DAY, Fit, FittingDays
-from .rrule_times import Listed, Times
+from .rrule_fit import EVERY_DAY, Fit, FittingDays
+from .rrule_residues import Pattern, either, met
+from .rrule_times import Grid, Listed, Marked, Times
 
-_FEW = 1440  # how large a table may be where nothing limits the time of day
-_PATIENCE = 48  # misses in a row before a search makes a table
+_PATIENCE = 12  # misses in a row before a search makes a table
+_KEPT = 512  # of how many days the times are kept
 
 
 class StridePlan(Plan):
@@ -28,7 +28,7 @@ class StridePlan(Plan):
         unit: int,
         *,
         fit: Fit | None,
-        allowed: Times | None,
+        allowed: Grid | None,
         seconds: Times,
     ) -> None:
         """`stride`, `phase` and `unit` are in seconds. `fit` and `allowed` limit the units by the
@@ -40,12 +40,11 @@ class StridePlan(Plan):
         self._fit = fit
         self._days = None if fit is None else FittingDays(fit)
         self._allowed = allowed
+        self._times = allowed or _starts_of(unit)
         self._seconds = seconds
-        self._fuller: FittingDays | None = None
         self._tabled = False
-        self._units: DayPlan | None = None
+        self._units: UnitPlan | None = None
         self._repeated: dict[int, Offsets] = {}
-        self._few = DAY // gcd(stride, DAY) <= _FEW or allowed is not None
 
     def next(self, wall: int) -> int | None:
         inside = wall % self._unit
@@ -124,11 +123,47 @@ class StridePlan(Plan):
             return 0
         before, after = start % self._unit, end % self._unit
         total = self._count_units(start - before, end - after) * self._seconds.size
-        if before and self._unit_after(start - before) == start - before:
+        if before and self._counts(start - before):
             total -= self._seconds.index(before)
-        if after and self._unit_after(end - after) == end - after:
+        if after and self._counts(end - after):
             total += self._seconds.index(after)
         return total
+
+    def nth(self, start: int, number: int) -> int | None:
+        inside = start % self._unit
+        if inside and self._counts(start - inside):
+            number += self._seconds.index(inside)
+        unit: int | None
+        number, second = divmod(number - 1, self._seconds.size)
+        if self._days is None and self._allowed is None:
+            unit = start - inside + (self._phase - start + inside) % self._stride
+            unit += number * self._stride
+        else:
+            table = self._table()
+            unit = None if table is None else table.nth(start - inside, number + 1)
+        if unit is None or unit > LAST_SECOND:
+            return None
+        return unit + self._seconds.at(second)
+
+    def _counts(self, unit: int) -> bool:
+        """Whether the unit that starts at `unit` counts."""
+        if (unit - self._phase) % self._stride:
+            return False
+        day, second = divmod(unit, DAY)
+        if self._allowed is not None and self._allowed.next(second) != second:
+            return False
+        return self._days is None or day in self._days
+
+    def count_on(self, first: int, days: int, start: int, end: int) -> int:
+        allowed = self._allowed
+        if allowed is not None and self._seconds.size == 1:
+            if allowed.index(start) == allowed.index(end):
+                return 0
+            table = self._table()
+            days = 0 if table is None else table.days_among(first, days)
+        elif self._days is not None:
+            days = self._days.among(first, days)
+        return super().count_on(first, days, start, end)
 
     def chunks(self, start: int, end: int) -> Iterator[Chunk]:
         size = self._seconds.size
@@ -184,7 +219,7 @@ class StridePlan(Plan):
             else:
                 return unit
             misses += 1
-            if misses > _PATIENCE and self._few:
+            if misses > _PATIENCE:
                 table = self._table()
                 return None if table is None else table.next(unit)
 
@@ -208,114 +243,84 @@ class StridePlan(Plan):
             else:
                 return unit
             misses += 1
-            if misses > _PATIENCE and self._few:
+            if misses > _PATIENCE:
                 table = self._table()
                 return None if table is None else table.previous(unit + self._unit)
 
     def _count_units(self, start: int, end: int) -> int:
         """How many units that count start from `start` to before `end`, both at a unit's start."""
-        if self._days is None and self._allowed is None:
+        days, allowed = self._days, self._allowed
+        if days is None and allowed is None:
             return self._strides(end) - self._strides(start)
-        if self._few:
-            table = self._table()
-            return 0 if table is None else table.count(start, end)
-        assert self._days is not None
-        first, last = -(-start // DAY), end // DAY
-        if first > last or self._stride // gcd(self._stride, DAY) > CYCLE_DAYS:
-            return self._count_in_runs(self._days, start, end)
-        if self._fuller is None:
-            self._fuller = self._fuller_days()
-        return (
-            self._count_in_runs(self._days, start, first * DAY)
-            + self._days.count(first, last) * (DAY // self._stride)
-            + self._fuller.count(first, last)
-            + self._count_in_runs(self._days, last * DAY, end)
-        )
-
-    def _count_in_runs(self, days: FittingDays, start: int, end: int) -> int:
-        return sum(
-            self._strides(min(last * DAY, end)) - self._strides(max(first * DAY, start))
-            for first, last in days.runs(start // DAY, -(-end // DAY))
-        )
-
-    def _fuller_days(self) -> FittingDays:
-        """The days in which one unit more starts than in others: where the first one starts early
-        enough for it."""
-        common = gcd(self._stride, DAY)
-        period = self._stride // common
-        inverse = pow(DAY // common, -1, period)
-        early = range(self._phase % common, DAY % self._stride, common)
-        residues = {(self._phase - second) // common * inverse % period for second in early}
-        return FittingDays(self._fit or EVERY_DAY, sorted(residues), period)
+        midnight = start - start % DAY
+        if end <= midnight + DAY:
+            # such as what a change of the clock skips or repeats
+            if days is not None and midnight // DAY not in days:
+                return 0
+            if allowed is None:
+                return self._strides(end) - self._strides(start)
+            if allowed.index(start - midnight) == allowed.index(end - midnight):
+                return 0
+        table = self._table()
+        return 0 if table is None else table.count(start, end)
 
     def _strides(self, wall: int) -> int:
         """How many steps of the stride lie before `wall`."""
         return (wall - self._phase + self._stride - 1) // self._stride
 
-    def _table(self) -> DayPlan | None:
+    def _table(self) -> UnitPlan | None:
         """The units that count, day by day; None where there are none."""
         if not self._tabled:
             self._tabled = True
-            common = gcd(self._stride, DAY)
-            period = self._stride // common
-            inverse = pow(DAY // common, -1, period)
-            on: defaultdict[int, list[int]] = defaultdict(list)
-            phase = self._phase
-            seconds: Sequence[int] = range(phase % common, DAY, common)
-            if self._allowed is not None and self._allowed.size < len(seconds):
-                seconds = self._allowed.slice(0, self._allowed.size)
-                if common > 1:
-                    seconds = [second for second in seconds if (second - phase) % common == 0]
-            elif self._allowed is not None:
-                seconds = [second for second in seconds if self._allowed.next(second) == second]
-            for second in seconds:
-                on[(phase - second) // common * inverse % period].append(second)
-            if on:
-                self._units = TablePlan(self._fit or EVERY_DAY, period, on)
+            digits = met(self._times, self._phase, self._stride)
+            if digits:
+                fit = self._fit or EVERY_DAY
+                self._units = UnitPlan(self._stride, self._phase, fit, self._times, digits)
         return self._units
 
 
-class TablePlan(DayPlan):
-    """Days by what they leave when divided by a period, each of these with times of its own."""
+def _starts_of(unit: int) -> Grid:
+    """When a unit of so many seconds starts: all of its kind in a day."""
+    return Grid(range(24), range(60) if unit < 3600 else (0,), range(60) if unit == 1 else (0,))
 
-    def __init__(self, fit: Fit, period: int, on: dict[int, list[int]]) -> None:
-        residues = sorted(on)
-        self._on_residue = {residue: Listed(on[residue]) for residue in residues}
-        super().__init__(FittingDays(fit, residues, period), self._on_residue[residues[0]])
-        self._period = period
-        self._most = max(times.size for times in self._on_residue.values())
-        sizes: dict[int, list[int]] = {}
-        for residue in residues:
-            sizes.setdefault(len(on[residue]), []).append(residue)
-        self._by_size = [
-            DayPlan(FittingDays(fit, alike, period), Listed(range(size)))
-            for size, alike in sizes.items()
-        ]
+
+class UnitPlan(DayPlan):
+    """Every so many seconds from a phase on, where that is one of some times, on days that fit."""
+
+    def __init__(
+        self, stride: int, phase: int, fit: Fit, times: Times, digits: list[Pattern]
+    ) -> None:
+        """`digits` tell how many times each day has, as `met` does."""
+        self._digits = [FittingDays(fit, digit) for digit in digits]
+        days = self._digits[0] if len(digits) == 1 else FittingDays(fit, either(digits))
+        super().__init__(days, times)
+        self._stride = stride
+        self._phase = phase
+        self._from_second: dict[int, Times] = {}
 
     def _times_on(self, day: int) -> Times:
-        return self._on_residue[day % self._period]
-
-    def year_key(self, year: int) -> Hashable:
-        return self._days.mask(year), year_start(year) % self._period
-
-    def year_sheet(self, year: int) -> Sheet:
-        start = year_start(year)
-        on_days = bits(self._days.mask(year))
-        return collected((1 << day, self._times_on(start + day).bits()) for day in on_days)
-
-    @property
-    def year_outline(self) -> Plan:
-        return self
+        second = (self._phase - day * DAY) % self._stride
+        if self._stride >= DAY:
+            return Listed([second])
+        found = self._from_second.get(second)
+        if found is None:
+            if len(self._from_second) >= _KEPT:
+                self._from_second.clear()
+            if self._bits is None:
+                self._bits = self._times.bits()
+            found = Marked(self._bits & times_every(self._stride, second))
+            self._from_second[second] = found
+        return found
 
     def _alike(self, first: int, days: int) -> int:
-        return days * self._period + first % self._period
+        return days * self._stride + (self._phase - first * DAY) % self._stride
+
+    def days_among(self, first: int, days: int) -> int:
+        """Those of the days with the bits `days`, bit 0 for the day `first`, that have any."""
+        return self._days.among(first, days)
 
     def most(self) -> int:
-        return self._most
-
-    def same_times(self) -> Times | None:
-        return None
+        return DAY // self._stride + 1
 
     def _count_days(self, first: int, last: int) -> int:
-        # days with equally many times are counted together, without regard to what these are
-        return sum(plan.count(first * DAY, last * DAY) for plan in self._by_size)
+        return sum(days.count(first, last) << digit for digit, days in enumerate(self._digits))

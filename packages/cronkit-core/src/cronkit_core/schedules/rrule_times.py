@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from ._sheet import bits_of, times_of
+from .rrule_days import bits as numbers_of
 
 
 class Times(ABC):
@@ -72,6 +73,47 @@ class Listed(Times):
 
     def slice(self, first: int, last: int) -> list[int]:
         return list(self.seconds[first:last])
+
+
+class Marked(Times):
+    """Times as bits."""
+
+    __slots__ = ("_bits",)
+
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+        self.size = bits.bit_count()
+
+    def at(self, index: int) -> int:
+        if index == 0:
+            return (self._bits & -self._bits).bit_length() - 1
+        if index == self.size - 1:
+            return self._bits.bit_length() - 1
+        low, high = 0, self._bits.bit_length()
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.index(middle) > index:
+                high = middle
+            else:
+                low = middle
+        return low
+
+    def index(self, second: int) -> int:
+        return (self._bits & (1 << second) - 1).bit_count()
+
+    def next(self, second: int) -> int | None:
+        later = self._bits >> second
+        return second + (later & -later).bit_length() - 1 if later else None
+
+    def previous(self, second: int) -> int | None:
+        earlier = self._bits & (1 << second) - 1
+        return earlier.bit_length() - 1 if earlier else None
+
+    def slice(self, first: int, last: int) -> list[int]:
+        return numbers_of(self._bits)[first:last]
+
+    def bits(self) -> int:
+        return self._bits
 
 
 class Grid(Times):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import gcd
 
 from .rrule_days import CYCLE_DAYS, CYCLE_YEARS, LAST_DAY, LAST_YEAR, Picks, year_of, year_start
-from .rrule_periods import Chosen, Fit, FittingDays, Positioned, Positions, length_of, merge
+from .rrule_fit import Fit, FittingDays
+from .rrule_periods import Chosen, Positioned, Positions, length_of, merge
 
 
 class WeeklyDays(Positioned):
