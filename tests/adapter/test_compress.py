@@ -254,6 +254,11 @@ async def test_headers_are_added_to(send_through: Any) -> None:
     assert [v for k, v in sent if k == b"etag"] == [b'W/"weak"']
 
 
+async def test_a_choice_is_told_once(send_through: Any) -> None:
+    got = await send_through(start(HTML, (b"vary", b"Cookie, accept-encoding")), body(b"<p>"))
+    assert [v for k, v in got[0]["headers"] if k == b"vary"] == [b"Cookie, accept-encoding"]
+
+
 async def test_what_is_no_request_passes(datasette: Datasette) -> None:
     seen = []
 

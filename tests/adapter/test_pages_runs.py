@@ -135,6 +135,13 @@ async def test_a_long_error_is_told_in_short(datasette, scheduler):
     assert "ValueError: " + "e" * 5_000 in html
 
 
+async def test_a_list_says_what_made_a_run(datasette, scheduler):
+    await scheduler.add_task("t", "ok", "@yearly")
+    await ended(scheduler, "t")
+    html = (await datasette.client.get("/-/cron/runs")).text
+    assert '<td data-label="Made by">hand</td>' in html
+
+
 async def test_a_live_run_is_watched(datasette, scheduler):
     await scheduler.add_task("slow", "hang", "@yearly")
     scheduler.start()

@@ -100,7 +100,9 @@ def _negotiable(message: Message) -> tuple[Message, bool]:
                 # It stands for both encodings, and so for no bytes in particular.
                 value = b"W/" + value
         headers.append((key.lower(), value))
-    headers.append((b"vary", b", ".join((*vary, b"Accept-Encoding"))))
+    if not any(b"accept-encoding" in value.lower() for value in vary):
+        vary.append(b"Accept-Encoding")
+    headers.append((b"vary", b", ".join(vary)))
     possible = TEXT.match(kind) is not None and message["status"] not in WITHOUT_WHOLE_BODY
     return {**message, "headers": headers}, possible
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from datasette.utils.asgi import BadRequest, Response
 
-from cronkit_core.runs import Run, Status
+from cronkit_core.runs import Run, Status, Trigger
 from cronkit_core.storage.base import RunQuery, TaskQuery
 
 from ..call import Call
@@ -112,7 +112,7 @@ def run_row(call: Call, run: Run, now: datetime) -> RunRow:
         slot=moment(run.slot, now),
         started=moment(run.started_at, now),
         attempt=run.attempt,
-        trigger=run.triggered_by.value,
+        trigger="hand" if run.triggered_by is Trigger.MANUAL else run.triggered_by.value,
         duration=duration(run.duration_ms),
         error=message,
     )
