@@ -2,18 +2,21 @@
 
     python .ci/release.py 0.1.0
 
-Before that: commit the version in both pyproject.toml files, and a section of that version in
-CHANGELOG.md.
+Before that: commit the version in both pyproject.toml files, and in what datasette-cron requires of
+cronkit-core; uv.lock, which `just lock` brings up to date with it; and in CHANGELOG.md the section
+[Unreleased] under the name and date of the version, with a new one above it.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("cronkit-core", "datasette-cron")
@@ -43,19 +46,33 @@ def main() -> None:
     print(
         f"\nv{version} is tagged, and these are ready to be uploaded by hand:", *files, sep="\n  "
     )
+    for package in PACKAGES:
+        if not {"Homepage", "Repository"} & set(project(package).get("urls", {})):
+            print(f"\n{package} names no Homepage or Repository under [project.urls].")
+
+
+def project(package: str) -> dict[str, Any]:
+    path = ROOT / "packages" / package / "pyproject.toml"
+    return tomllib.loads(path.read_text())["project"]
 
 
 def found_mistakes(version: str) -> list[str]:
     mistakes = []
     for package in PACKAGES:
-        path = ROOT / "packages" / package / "pyproject.toml"
-        declared = tomllib.loads(path.read_text())["project"]["version"]
+        declared = project(package)["version"]
         if declared != version:
-            mistakes.append(f"{path}: version is {declared}: make it {version}")
-    if f"\n## [{version}]" not in (ROOT / "CHANGELOG.md").read_text():
-        mistakes.append(f"CHANGELOG.md: no section ## [{version}]: rename [Unreleased]")
-    if run("git", "status", "--porcelain").strip():
-        mistakes.append("the tree has changes: commit them")
+            mistakes.append(f"{package}: version is {declared}: make it {version}")
+    # The two are tested together, and with no older ones of each other.
+    [core] = [need for need in project("datasette-cron")["dependencies"] if "cronkit" in need]
+    if not core.startswith(f"cronkit-core>={version},"):
+        mistakes.append(f"datasette-cron: it requires {core}: make it cronkit-core>={version},<...")
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    if not re.search(
+        rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE
+    ):
+        mistakes.append(f"CHANGELOG.md: no section '## [{version}] - <date>': rename [Unreleased]")
+    if changed := run("git", "status", "--porcelain").split("\n")[:-1]:
+        mistakes.append("\n  ".join(["the tree has changes: commit them", *changed]))
     if run("git", "tag", "--list", f"v{version}").strip():
         mistakes.append(f"v{version} is tagged already")
     return mistakes

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 USAGE = Path(__file__).with_name("typed_usage.py")
 NAMES = ("cronkit_core", "datasette_cron")
 EXTRAS = ("postgres", "testing", "croniter")
+YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INSIDE = {"UV_PROJECT", "UV_WORKING_DIRECTORY", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in INSIDE}
@@ -230,6 +231,52 @@ def test_the_samples_of_the_readme(place: Place) -> None:
     assert (ran["status"], ran["output"]) == ("success", {"checked": "feeds"})
 
 
+def test_the_samples_of_the_packages_readmes(place: Place, dist: Path) -> None:
+    """What is shown where the packages are found."""
+    [core] = dist.glob("cronkit_core-*.whl")
+    application, mathematics = SAMPLE.findall(metadata_of(core).get_payload())
+    (place.folder / "jobs.py").write_text(application)
+    place.run("python", "-c", mathematics)
+    place.run("python", "-c", IN_TIME)
+    assert "refresh" in place.run("cronkit", "tasks", "jobs:scheduler")
+    [adapter] = dist.glob("datasette_cron-*.whl")
+    [site] = YAML.findall(metadata_of(adapter).get_payload())
+    assert [task["name"] for task in tasks_of_a_site(place, "sales", site)] == ["roll-up"]
+
+
+# The scheduler of the sample, stopped after one run.
+IN_TIME = """
+import asyncio, jobs
+
+async def main():
+    async with jobs.scheduler as scheduler:
+        run = await scheduler.wait_for_run(await scheduler.trigger_task("refresh"))
+    assert run.status == "success" and run.log.startswith("attempt 1 at the slot of "), run
+
+asyncio.run(main())
+"""
+
+
+def test_getting_started_with_datasette(place: Place) -> None:
+    [site] = YAML.findall((ROOT / "docs" / "getting-started.md").read_text())
+    [task] = tasks_of_a_site(place, "log", site)
+    place.run("datasette", "cron", "trigger", "log-internal.db", task["name"])
+    files = ("log.db", "--internal", "log-internal.db", "--config", "log.yaml")
+    [ran] = json.loads(place.run("datasette", "cron", "run-due", *files, "--json"))["runs"]
+    assert (ran["status"], ran["output"]) == ("success", {"rows_changed": 1})
+
+
+def tasks_of_a_site(place: Place, database: str, configuration: str) -> list[dict[str, object]]:
+    """What root sees of a new Datasette with that configuration."""
+    (place.folder / f"{database}.yaml").write_text(configuration)
+    said = place.run(
+        *("datasette", f"{database}.db", "--create", "--internal", f"{database}-internal.db"),
+        *("--config", f"{database}.yaml"),
+        *("--get", "/-/api/cron/tasks", "--actor", '{"id": "root"}'),
+    )
+    return json.loads(said)["tasks"]
+
+
 # --- the extras
 
 
@@ -280,6 +327,24 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+# --- a release
+
+
+def test_a_release_says_what_it_lacks() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("a release is made in a git checkout")
+    recipe = (sys.executable, ROOT / ".ci" / "release.py", "99.0.0")
+    done = subprocess.run(recipe, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    for told in (
+        "cronkit-core: version is 0.",
+        "datasette-cron: version is 0.",
+        "make it cronkit-core>=99.0.0,<...",
+        "no section '## [99.0.0] - <date>'",
+    ):
+        assert told in done.stderr
 
 
 # --- types
