@@ -23,10 +23,15 @@ PACKAGES = ("cronkit-core", "datasette-cron")
 DIST = ROOT / "dist"
 
 
-def run(*command: str) -> str:
+def run(*command: str) -> None:
+    """Let the command say what it has to, and end here if it fails."""
     print("$", *command, flush=True)
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    return done.stdout
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        sys.exit(f"nothing is tagged: {' '.join(command)} failed")
+
+
+def answer(*command: str) -> str:
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def main() -> None:
@@ -36,7 +41,7 @@ def main() -> None:
     if mistakes := found_mistakes(version):
         sys.exit("\n".join(mistakes))
     run("uv", "run", "just", "check")
-    print(run("uv", "run", "just", "test"))
+    run("uv", "run", "just", "test")
     shutil.rmtree(DIST, ignore_errors=True)
     run("uv", "build", "--all-packages", "--out-dir", str(DIST))
     files = sorted(str(path) for path in DIST.iterdir() if path.suffix in (".whl", ".gz"))
@@ -71,9 +76,9 @@ def found_mistakes(version: str) -> list[str]:
         rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE
     ):
         mistakes.append(f"CHANGELOG.md: no section '## [{version}] - <date>': rename [Unreleased]")
-    if changed := run("git", "status", "--porcelain").split("\n")[:-1]:
+    if changed := answer("git", "status", "--porcelain").split("\n")[:-1]:
         mistakes.append("\n  ".join(["the tree has changes: commit them", *changed]))
-    if run("git", "tag", "--list", f"v{version}").strip():
+    if answer("git", "tag", "--list", f"v{version}").strip():
         mistakes.append(f"v{version} is tagged already")
     return mistakes
 
