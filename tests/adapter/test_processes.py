@@ -238,7 +238,7 @@ def test_the_demo(tmp_path: Path) -> None:
         server.stop()
     measured = rows(tmp_path / "demo.db", "SELECT * FROM measurements")
     assert len(measured) >= 2
-    assert all(disk > 0 for *_, disk in measured)
+    assert all(disk >= 0 for *_, disk in measured)  # an empty file system in memory uses none
     assert {
         status
         for (status,) in rows(
