@@ -41,6 +41,8 @@ from datasette_cron.routes import PAGES as SITE_PAGES
 ROOT = Path(__file__).parent.parent
 PAGES = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
 REFERENCE = PAGES["reference.md"]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+JUSTFILE = (ROOT / "justfile").read_text()
 
 
 def missing(names, text: str) -> list[str]:
@@ -165,6 +167,12 @@ def test_pages_of_the_site() -> None:
     asked = r"/-/cron/(?P<name>[^/]+)/delete$"
     assert asked in shown
     assert [p for p in shown if p != asked if not any(re.match(p, at) for at in told)] == []
+
+
+def test_every_recipe_is_named() -> None:
+    recipes = re.findall(r"(?<!\[private\]\n)^([a-z-]+)[^\n:=]*:(?!=)", JUSTFILE, re.MULTILINE)
+    assert {"test", "release"} <= set(recipes)
+    assert [name for name in recipes if not re.search(rf"`{name}\b", CONTRIBUTING)] == []
 
 
 def test_every_page_is_named_in_the_readme() -> None:
