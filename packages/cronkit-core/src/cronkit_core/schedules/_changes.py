@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ._local import DAY, END, ZoneClock, clock_changes
 
-_BLOCK = 4096  # days; the changes in so many are found together and kept
+_BLOCK = 1024  # days; the changes in so many are found together and kept
 
 
 class Change(NamedTuple):

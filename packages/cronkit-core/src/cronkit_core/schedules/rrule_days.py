@@ -178,7 +178,7 @@ class Days(ABC):
         self.cycle = lcm(CYCLE_DAYS, period)
         self._proof = proof
         self._masks: dict[int, int] = {}
-        self._sizes: dict[Hashable, int] = {}
+        self._sizes: tuple[dict[Hashable, int], dict[Hashable, int]] = ({}, {})
         self._possible: bool | None = None
 
     @abstractmethod
@@ -201,6 +201,32 @@ class Days(ABC):
     def picks(self, year: int) -> Picks | None:
         """Which times BYSETPOS left on the days of `year`; None: all times on all days."""
         return None
+
+    def picked(self, first: int, last: int) -> int:
+        """How many times BYSETPOS left on the days from `first` to before `last`, where it left
+        some only."""
+        begin, end = year_of(first), year_of(last - 1)
+        total = self._in_years(begin, end, picked=True)
+        for year in {begin, end}:
+            start = year_start(year)
+            days = range(first - start, last - start)
+            some = self.picks(year) or {}
+            total += sum(len(times) for day, times in some.items() if day in days)
+        return total
+
+    def _in_years(self, begin: int, end: int, *, picked: bool) -> int:
+        """How many days the years after `begin` and before `end` have, or `picked` times."""
+        sizes = self._sizes[picked]
+        total = 0
+        for year, alike in self.years_between(begin, end):
+            key = self.alike(year)
+            size = sizes.get(key)
+            if size is None:
+                if len(sizes) >= 4096:
+                    sizes.clear()
+                size = sizes[key] = size_of(self.mask(year), self.picks(year) if picked else None)
+            total += size * alike
+        return total
 
     def year_after(self, year: int) -> int:
         """The first year after `year` that may have a day of the set."""
@@ -234,7 +260,7 @@ class Days(ABC):
         if first >= last:
             return 0
         begin, end = year_of(first), year_of(last - 1)
-        total = sum(self._size(year) * alike for year, alike in self.years_between(begin, end))
+        total = self._in_years(begin, end, picked=False)
         for year in {begin, end}:
             start = year_start(year)
             low, high = max(first - start, 0), min(last - start, 366)
@@ -254,16 +280,6 @@ class Days(ABC):
         while year < end:
             yield year, 1
             year = self.year_after(year)
-
-    def _size(self, year: int) -> int:
-        """How many days `year` has."""
-        key = self.alike(year)
-        found = self._sizes.get(key)
-        if found is None:
-            if len(self._sizes) >= 4096:
-                self._sizes.clear()
-            found = self._sizes[key] = self.mask(year).bit_count()
-        return found
 
     def among(self, first: int, days: int) -> int:
         """The days of the set among those with the bits `days`, bit 0 for the day `first`."""
@@ -338,6 +354,11 @@ class Days(ABC):
                 mask >>= length
                 at += skip + length
             year = self.year_after(year)
+
+
+def size_of(days: int, picks: Picks | None) -> int:
+    """How many days these are; how many times, where BYSETPOS left `picks` only."""
+    return days.bit_count() if picks is None else sum(map(len, picks.values()))
 
 
 def pick(mask: int, times: int, positions: Sequence[int]) -> dict[int, tuple[int, ...]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, ItemsView, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import timedelta
 
 from ._sheet import Sheet, bits_of, collected
@@ -164,7 +164,6 @@ class DayPlan(Plan):
         self._days = days
         self._times = times
         self._per_cycle: int | None = None
-        self._sizes: dict[Hashable, int] = {}
         self._repeated: dict[int, Offsets] = {}
         self._bits: int | None = None
 
@@ -250,7 +249,8 @@ class DayPlan(Plan):
     def nth(self, start: int, number: int) -> int | None:
         midnight = start - start % DAY
         number += self.count(midnight, start)
-        found = nth(self._count_days, midnight // DAY, number, LAST_DAY + 1, 32)
+        span = number // self.most() + 32
+        found = nth(self._count_days, midnight // DAY, number, LAST_DAY + 1, span)
         if found is None:
             return None
         day, number = found
@@ -278,27 +278,7 @@ class DayPlan(Plan):
                 return total
         if self._days.picks(1) is None:
             return total + self._days.count(first, last) * self._times.size
-        begin, end = year_of(first), year_of(last - 1)
-        for year, alike in self._days.years_between(begin, end):
-            total += self._size(year) * alike
-        for year in {begin, end}:
-            start = year_start(year)
-            days = range(first - start, last - start)
-            total += sum(len(times) for day, times in self._picks(year) if day in days)
-        return total
-
-    def _picks(self, year: int) -> ItemsView[int, tuple[int, ...]]:
-        return (self._days.picks(year) or {}).items()
-
-    def _size(self, year: int) -> int:
-        """How many wall times `year` has, where BYSETPOS chose them."""
-        key = self._days.alike(year)
-        found = self._sizes.get(key)
-        if found is None:
-            if len(self._sizes) >= _KEPT:
-                self._sizes.clear()
-            found = self._sizes[key] = sum(len(times) for _, times in self._picks(year))
-        return found
+        return total + self._days.picked(first, last)
 
     def chunks(self, start: int, end: int) -> Iterator[Chunk]:
         days = self._days

@@ -14,7 +14,7 @@ from .rrule_days import (
     year_of,
     year_start,
 )
-from .rrule_residues import Pattern, Repeat
+from .rrule_residues import Pattern, Repeat, Weights
 
 _YEARS = 2  # how many a search looks at one by one
 _WIDE = 1024  # how many days a search looks at together, and four times as many each time on
@@ -114,10 +114,12 @@ class FittingDays(Days):
 
     def _window(self, first: int, days: int) -> int:
         """The days from `first` on, so many of them."""
+        fit = self._fitting(first, days)
+        return fit if self._period == 1 else self._pattern.among(first, fit)
+
+    def _fitting(self, first: int, days: int) -> int:
         mask = (1 << days) - 1
-        if not self._fit.every_day:
-            mask &= self._fit.window(first, days)
-        return mask if self._period == 1 else self._pattern.among(first, mask)
+        return mask if self._fit.every_day else mask & self._fit.window(first, days)
 
     def count(self, first: int, last: int) -> int:
         if first >= last or not self.possible():
@@ -126,13 +128,17 @@ class FittingDays(Days):
         start = year_start(year)
         if last <= year_start(year + 1):
             return (self.mask(year) >> first - start & (1 << last - first) - 1).bit_count()
+        return self.weigh(first, last, [(1, self._pattern)])
+
+    def weigh(self, first: int, last: int, weights: Weights) -> int:
+        """How many days of each pattern there are from `first` to before `last` that fit, each
+        pattern with its weight."""
+        if self._fit.every_day:
+            return sum(weight * _repeated(first, last, days) for weight, days in weights)
         total = 0
-        if self._fit.every_day and isinstance(self._pattern, Repeat):
-            periods, rest = divmod(last - first, self._period)
-            total = periods * self._pattern.residues.bit_count()
-            last = first + rest
         for day in range(first, last, CYCLE_DAYS):
-            total += self._window(day, min(CYCLE_DAYS, last - day)).bit_count()
+            fit = self._fitting(day, min(CYCLE_DAYS, last - day))
+            total += sum(weight * days.among(day, fit).bit_count() for weight, days in weights)
         return total
 
     def among(self, first: int, days: int) -> int:
@@ -181,3 +187,15 @@ class FittingDays(Days):
             wide = min(4 * wide, CYCLE_DAYS)
         self._first = day + 1
         return None
+
+
+def _repeated(first: int, last: int, pattern: Pattern) -> int:
+    """How many days of a pattern there are from `first` to before `last`."""
+    total = 0
+    if isinstance(pattern, Repeat):
+        periods, rest = divmod(last - first, pattern.period)
+        total = periods * pattern.residues.bit_count()
+        last = first + rest
+    for day in range(first, last, CYCLE_DAYS):
+        total += pattern.among(day, (1 << min(CYCLE_DAYS, last - day)) - 1).bit_count()
+    return total

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Sequence
-from math import gcd
+from calendar import isleap
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import product
+from math import gcd, lcm
 
+from ._local import kind_of, years_by_kind
 from .rrule_days import (
     CYCLE_DAYS,
     CYCLE_YEARS,
@@ -17,8 +20,10 @@ from .rrule_days import (
     mask_of,
     pick,
     shape_of,
+    size_of,
     year_start,
 )
+from .rrule_residues import Repeat
 from .rrule_times import Times
 
 _MONTHS_OF_CYCLE = 12 * CYCLE_YEARS
@@ -144,10 +149,25 @@ class YearlyDays(Positioned):
             merged = {day: times for day, times in merged.items() if 0 <= day < length}
         return mask & ((1 << length) - 1), merged
 
+    def years_between(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        if self.by_kind or begin >= end:
+            yield from super().years_between(begin, end)
+            return
+        between = (1 << end) - (2 << begin)
+        active = Repeat(1 << self._year % self._interval, self._interval).window(0, end)
+        around = (active << 1, active, active >> 1) if self._spills else (active,)
+        for some in product((True, False), repeat=len(around)):
+            group = between if any(some) else 0
+            for years, on in zip(around, some, strict=True):
+                group &= years if on else ~years
+            for kind in years_by_kind() if group else ():
+                if years := kind & group:
+                    yield (years & -years).bit_length() - 1, years.bit_count()
+
     def alike(self, year: int) -> Hashable:
         if self._spills:
             around = ((y - self._year) % self._interval == 0 for y in (year - 1, year, year + 1))
-            return year % CYCLE_YEARS, *around
+            return kind_of(year), *around
         return shape_of(year), (year - self._year) % self._interval == 0
 
     def year_after(self, year: int) -> int:
@@ -190,6 +210,7 @@ class MonthlyDays(Positioned):
         self._months = frozenset(m for m in months if (m - 1 - month) % common == 0)
         self._shape = shape
         self._shapes: dict[tuple[int, int], Chosen] = {}
+        self._month_sizes: tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]] = {}, {}
 
     @property
     def by_kind(self) -> bool:
@@ -226,6 +247,25 @@ class MonthlyDays(Positioned):
                 if picks is not None and chosen is not None:
                     merge(picks, chosen, day - 1)
         return mask, picks
+
+    def _in_years(self, begin: int, end: int, *, picked: bool) -> int:
+        if self.by_kind or begin >= end:
+            return super()._in_years(begin, end, picked=picked)
+        first, stop, common = 12 * (begin + 1), 12 * end, lcm(12, self._interval)
+        first += (self._month - first) % self._interval
+        starts = range(first, min(first + common, stop), self._interval)
+        total = 0
+        for start in (month for month in starts if month % 12 + 1 in self._months):
+            m, sizes = start % 12, self._month_sizes[picked]
+            for year in range(start // 12, end, common // 12):
+                leap = isleap(year)
+                shape = _LENGTHS[m][leap], (year_start(year) + _STARTS[leap][m]) % 7
+                size = sizes.get(shape)
+                if size is None:
+                    days, picks = self._of_shape(*shape)
+                    size = sizes[shape] = size_of(days, picks if picked else None)
+                total += size
+        return total
 
     def alike(self, year: int) -> Hashable:
         return shape_of(year), (self._month - 12 * year) % self._interval

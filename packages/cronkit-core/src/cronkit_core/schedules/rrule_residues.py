@@ -18,6 +18,10 @@ from .rrule_times import Grid
 
 DAY = 86_400
 LONG = 1 << 18  # the longest period that is written out
+_SHORT = 4096  # days
+_FEW = 64  # residues
+_LISTED = 64  # minutes of a day
+_APART = 16
 
 Counts = list[int]
 """A number for each place, its binary digits apart: bit p of item i is digit i of the number at
@@ -32,6 +36,7 @@ class Repeat:
         self.period = period
         self.residues = residues
         self._bits, self._length = residues, period
+        self._bytes = b""
 
     def window(self, first: int, days: int) -> int:
         """The days from `first` on as bits, of which `days` are right."""
@@ -39,7 +44,14 @@ class Repeat:
         while self._length < at + days:
             self._bits |= self._bits << self._length
             self._length *= 2
-        return self._bits >> at
+            self._bytes = b""
+        size = self._bits.bit_length()
+        if days > _SHORT or size < 16 * _SHORT:
+            return self._bits >> at
+        # to cut a few bytes out of many takes less than to move all bits
+        if not self._bytes:
+            self._bytes = self._bits.to_bytes(size // 8 + 1, "little")
+        return int.from_bytes(self._bytes[at >> 3 : (at + days + 7) >> 3], "little") >> (at & 7)
 
     def among(self, first: int, days: int) -> int:
         """Those of the days with the bits `days`, bit 0 for the day `first`."""
@@ -92,6 +104,7 @@ class Scattered:
 
 
 Pattern = Repeat | Distant | Scattered
+Weights = list[tuple[int, Pattern]]
 
 
 def every(residues: Sequence[int], period: int) -> Pattern:
@@ -101,30 +114,40 @@ def every(residues: Sequence[int], period: int) -> Pattern:
     return Repeat(sum(1 << residue for residue in residues), period)
 
 
-def met(times: Grid, phase: int, stride: int) -> list[Pattern]:
+def met(times: Grid, phase: int, stride: int) -> Weights:
     """On which days `phase` and every `stride` seconds before and after it is one of `times`, and
-    how many there are: the binary digits of their number, from the lowest on."""
+    how often: patterns of days, each with the number that it adds."""
     common = gcd(stride, DAY)
     rest, period, cycle = phase % common, stride // common, DAY // common
     if period > LONG:
         # at most one a day: by the numbers of the strides, which come at the same times again soon
         turn = pow(period, -1, cycle)
-        numbers = _Turned(times, common, cycle, turn).all(rest)
+        digits = _Turned(times, common, cycle, turn).all(rest)
         base = (rest - phase) // common * turn
-        return [Scattered(turned(digit, base, cycle), cycle, phase, stride) for digit in numbers]
+        return [(1, Scattered(turned(kept, base, cycle), cycle, phase, stride)) for kept in digits]
     inverse = pow(cycle, -1, period)
     base = (phase - rest) // common * inverse
-    digits = _Turned(times, common, period, -inverse).all(rest)
-    return [Repeat(turned(digit, base, period), period) for digit in digits]
+    digits = [
+        turned(digit, base, period) for digit in _Turned(times, common, period, -inverse).all(rest)
+    ]
+    if period > _FEW or len(digits) < 2:
+        return [(1 << i, Repeat(digit, period)) for i, digit in enumerate(digits)]
+    on: dict[int, int] = {}
+    for residue in range(period):
+        number = sum((digit >> residue & 1) << i for i, digit in enumerate(digits))
+        on[number] = on.get(number, 0) | 1 << residue
+    return [(number, Repeat(residues, period)) for number, residues in on.items() if number]
 
 
-def either(digits: Sequence[Pattern]) -> Pattern:
-    """The days on which a number is not 0, of its binary digits."""
-    first = digits[0]
+def either(weights: Weights) -> Pattern:
+    """The days of any of the patterns."""
+    first = weights[0][1]
+    if not isinstance(first, Repeat):
+        return first
     residues = 0
-    for digit in digits:
-        assert isinstance(digit, Repeat)
-        residues |= digit.residues
+    for _, pattern in weights:
+        assert isinstance(pattern, Repeat)
+        residues |= pattern.residues
     return Repeat(residues, first.period)
 
 
@@ -133,23 +156,26 @@ class _Turned:
     `common` seconds later lies as many times `turn` places further."""
 
     def __init__(self, times: Grid, common: int, places: int, turn: int) -> None:
-        self._levels = ((3600, times.hours), (60, times.minutes), (1, times.seconds))
+        self._times = times
         self._common = common
         self._places = places
         self._turn = turn
+        self._levels = _levels(times)
         self._found: dict[tuple[int, int], Counts] = {}
 
     def all(self, rest: int) -> Counts:
         """Those that leave `rest` when divided by `common`; a time of `rest` seconds lies at 0."""
-        return self._listed(rest) if self._common >= 60 else self.of(rest)
+        starts = len(self._times.hours) * len(self._times.minutes)
+        apart = self._common // gcd(self._common, 60)
+        few = self._common >= 60 and (starts <= _LISTED or apart > _APART)
+        return self._listed(rest) if few else self._of(rest, 0)
 
     def _listed(self, rest: int) -> Counts:
         """Few of them: one in a minute at most."""
-        (_, hours), (_, minutes), (_, seconds) = self._levels
-        some, common = set(seconds), self._common
+        some, common = set(self._times.seconds), self._common
         at: dict[int, int] = {}
-        for hour in hours:
-            for minute in minutes:
+        for hour in self._times.hours:
+            for minute in self._times.minutes:
                 start = hour * 3600 + minute * 60
                 second = (rest - start) % common
                 if second in some:
@@ -161,10 +187,8 @@ class _Turned:
             for digit in range(most.bit_length())
         ]
 
-    def of(self, rest: int, level: int = 0) -> Counts:
+    def _of(self, rest: int, level: int) -> Counts:
         """As `all` has it, without the levels before `level`."""
-        if level == len(self._levels):
-            return [] if rest else [1]
         found = self._found.get((level, rest))
         if found is None:
             found = self._found[level, rest] = self._sum(rest, level)
@@ -173,38 +197,31 @@ class _Turned:
     def _sum(self, rest: int, level: int) -> Counts:
         width, values = self._levels[level]
         common = self._common
+        if level + 1 == len(self._levels):
+            return self._spread([], [1], 0, self._turn, _runs(values, rest, common))
         # values that are so far apart leave the same
         apart = common // gcd(common, width)
-        groups: dict[int, list[int]] = {}
-        for value in values:
-            groups.setdefault(value % apart, []).append(value // apart)
         total: Counts = []
-        for first, numbers in groups.items():
+        for first in sorted({value % apart for value in values}):
             inner = (rest - first * width) % common
-            if part := self.of(inner, level + 1):
+            if part := self._of(inner, level + 1):
                 at = (first * width + inner - rest) // common * self._turn
                 step = width * apart // common * self._turn
-                total = self._spread(total, part, at, step, numbers)
+                total = self._spread(total, part, at, step, _runs(values, first, apart))
         return total
 
     def _spread(
-        self, total: Counts, part: Counts, at: int, step: int, numbers: Sequence[int]
+        self, total: Counts, part: Counts, at: int, step: int, runs: list[tuple[int, int]]
     ) -> Counts:
-        """`total` and, for each of the ascending `numbers`, `part` turned to the place `at` and as
-        many steps further."""
-        runs = [part]  # of 1, 2, 4 ... numbers in a row
-        i = 0
-        while i < len(numbers):
-            first = numbers[i]
-            length = 1
-            while i + length < len(numbers) and numbers[i + length] == first + length:
-                length += 1
-            i += length
+        """`total` and, for each number of some runs of numbers, `part` turned to the place `at` and
+        as many steps further. A run is its first number and how many there are."""
+        powers = [part]  # of 1, 2, 4 ... numbers in a row
+        for first, length in runs:
             for power in range(length.bit_length()):
-                if power == len(runs):
-                    runs.append(self._added(runs[-1], runs[-1], step << power - 1))
+                if power == len(powers):
+                    powers.append(self._added(powers[-1], powers[-1], step << power - 1))
                 if length >> power & 1:
-                    total = self._added(total, runs[power], at + first * step)
+                    total = self._added(total, powers[power], at + first * step)
                     first += 1 << power
         return total
 
@@ -225,6 +242,30 @@ class _Turned:
         if carry:
             found.append(carry)
         return found
+
+
+def _levels(times: Grid) -> list[tuple[int, Sequence[int]]]:
+    """Of each level how many seconds one is, and which there are; a time is one of each, added."""
+    if len(times.seconds) < 60:
+        return [(3600, times.hours), (60, times.minutes), (1, times.seconds)]
+    if len(times.minutes) < 60:
+        return [(3600, times.hours), (60, times.minutes), (1, range(60))]
+    return [(3600, times.hours), (1, range(3600))]
+
+
+def _runs(values: Sequence[int], rest: int, apart: int) -> list[tuple[int, int]]:
+    """The ascending values that leave `rest` when divided by `apart`, over it, as runs."""
+    if isinstance(values, range):
+        return [(0, (len(values) - 1 - rest) // apart + 1)]
+    runs: list[tuple[int, int]] = []
+    for value in values:
+        if value % apart == rest:
+            number = value // apart
+            if runs and sum(runs[-1]) == number:
+                runs[-1] = runs[-1][0], runs[-1][1] + 1
+            else:
+                runs.append((number, 1))
+    return runs
 
 
 def turned(bits: int, by: int, places: int) -> int:

@@ -9,10 +9,11 @@ from ._sheet import Sheet, collected, times_every
 from .rrule_days import CYCLE_DAYS, bits, year_start
 from .rrule_expand import DAY, LAST_SECOND, LONG, Chunk, DayPlan, Offsets, Plan, trimmed
 from .rrule_fit import EVERY_DAY, Fit, FittingDays
-from .rrule_residues import Pattern, either, met
+from .rrule_residues import Weights, either, met
 from .rrule_times import Grid, Listed, Marked, Times
 
-_PATIENCE = 12  # misses in a row before a search makes a table
+_PATIENCE = 6  # misses in a row before a search makes a table
+_SOME = 8  # seconds of a unit that are counted one after the other
 _KEPT = 512  # of how many days the times are kept
 
 
@@ -155,15 +156,22 @@ class StridePlan(Plan):
         return self._days is None or day in self._days
 
     def count_on(self, first: int, days: int, start: int, end: int) -> int:
-        allowed = self._allowed
-        if allowed is not None and self._seconds.size == 1:
-            if allowed.index(start) == allowed.index(end):
-                return 0
-            table = self._table()
-            days = 0 if table is None else table.days_among(first, days)
-        elif self._days is not None:
+        inside = self._seconds.slice(0, self._seconds.size)
+        if len(inside) > _SOME or start < inside[-1]:
+            return super().count_on(first, days, start, end)
+        if self._days is not None:
             days = self._days.among(first, days)
-        return super().count_on(first, days, start, end)
+        return sum(self._units_on(first, days, start - at, end - at) for at in inside)
+
+    def _units_on(self, first: int, days: int, start: int, end: int) -> int:
+        """As `count_on` has it, for units, and days that fit."""
+        allowed = self._allowed
+        if allowed is None:
+            midnights = [(first + day) * DAY for day in bits(days)]
+            return sum(self._strides(at + end) - self._strides(at + start) for at in midnights)
+        if allowed.index(start) == allowed.index(end) or (table := self._table()) is None:
+            return 0
+        return table.count_on(first, days, start, end)
 
     def chunks(self, start: int, end: int) -> Iterator[Chunk]:
         size = self._seconds.size
@@ -272,10 +280,10 @@ class StridePlan(Plan):
         """The units that count, day by day; None where there are none."""
         if not self._tabled:
             self._tabled = True
-            digits = met(self._times, self._phase, self._stride)
-            if digits:
+            weights = met(self._times, self._phase, self._stride)
+            if weights:
                 fit = self._fit or EVERY_DAY
-                self._units = UnitPlan(self._stride, self._phase, fit, self._times, digits)
+                self._units = UnitPlan(self._stride, self._phase, fit, self._times, weights)
         return self._units
 
 
@@ -287,13 +295,11 @@ def _starts_of(unit: int) -> Grid:
 class UnitPlan(DayPlan):
     """Every so many seconds from a phase on, where that is one of some times, on days that fit."""
 
-    def __init__(
-        self, stride: int, phase: int, fit: Fit, times: Times, digits: list[Pattern]
-    ) -> None:
-        """`digits` tell how many times each day has, as `met` does."""
-        self._digits = [FittingDays(fit, digit) for digit in digits]
-        days = self._digits[0] if len(digits) == 1 else FittingDays(fit, either(digits))
-        super().__init__(days, times)
+    def __init__(self, stride: int, phase: int, fit: Fit, times: Times, weights: Weights) -> None:
+        """`weights` tell how many times each day has, as `met` does."""
+        self._fitting = FittingDays(fit, either(weights))
+        super().__init__(self._fitting, times)
+        self._weights = weights
         self._stride = stride
         self._phase = phase
         self._from_second: dict[int, Times] = {}
@@ -315,12 +321,12 @@ class UnitPlan(DayPlan):
     def _alike(self, first: int, days: int) -> int:
         return days * self._stride + (self._phase - first * DAY) % self._stride
 
-    def days_among(self, first: int, days: int) -> int:
-        """Those of the days with the bits `days`, bit 0 for the day `first`, that have any."""
-        return self._days.among(first, days)
+    def count_on(self, first: int, days: int, start: int, end: int) -> int:
+        some = [self._times_on(first + day) for day in bits(self._days.among(first, days))]
+        return sum(times.index(end) - times.index(start) for times in some)
 
     def most(self) -> int:
         return DAY // self._stride + 1
 
     def _count_days(self, first: int, last: int) -> int:
-        return sum(days.count(first, last) << digit for digit, days in enumerate(self._digits))
+        return self._fitting.weigh(first, last, self._weights) if first < last else 0
