@@ -2,7 +2,7 @@
 
     uvicorn --app-dir examples fastapi_service:app
 
-The schedules live in jobs.db. Start a second process of it on another port: the two share the work.
+The schedules live in service.db. Start a second process of it on another port: the two share the work.
 """
 
 import os
@@ -12,7 +12,7 @@ from fastapi import FastAPI, HTTPException
 
 from cronkit_core import Scheduler, SQLiteStorage, TaskActive, TaskNotFound
 
-scheduler = Scheduler(SQLiteStorage(os.environ.get("JOBS", "jobs.db")))
+scheduler = Scheduler(SQLiteStorage(os.environ.get("JOBS", "service.db")))
 
 
 @scheduler.task("1s")
