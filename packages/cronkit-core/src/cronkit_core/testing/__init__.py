@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         rrules,
         schedules,
         timezones,
+        unions,
     )
     from .task_strategies import policies, tasks
     from .virtual import VirtualClock, run_until, settle
@@ -51,6 +52,7 @@ __all__ = [
     "tasks",
     "timezones",
     "transitions",
+    "unions",
 ]
 
 _MODULES = {
@@ -75,6 +77,7 @@ _MODULES = {
     "tasks": "task_strategies",
     "timezones": "strategies",
     "transitions": "zones",
+    "unions": "strategies",
 }
 
 

@@ -393,9 +393,15 @@ def _others() -> SearchStrategy[Any]:
     return st.one_of(every, every.map(lambda length: {"interval": length}), once)
 
 
+def unions(parts: SearchStrategy[Any] | None = None) -> SearchStrategy[dict[str, Any]]:
+    """Specs of unions, `{"any": [...]}`, of one to three `parts`: of single schedules of every kind
+    when None."""
+    parts = schedules(nested=False) if parts is None else parts
+    return st.lists(parts, min_size=1, max_size=3).map(lambda several: {"any": several})
+
+
 def _combined(parts: SearchStrategy[Any]) -> SearchStrategy[Any]:
-    unions = st.lists(parts, min_size=1, max_size=3).map(lambda several: {"any": several})
-    return st.one_of(unions, _exclusions(parts), _bounds(parts))
+    return st.one_of(unions(parts), _exclusions(parts), _bounds(parts))
 
 
 @st.composite

@@ -132,8 +132,14 @@ async def _turn(seconds: float = 0) -> None:
 async def run_until(instant: datetime, *schedulers: Scheduler) -> None:
     """Let the schedulers, which share one VirtualClock and are started, work until `instant`.
 
-    Returns when everything that is due at or before it is done.
+    Returns when everything that is due at or before it is done. Raises TypeError for what is not an
+    instant and then one scheduler or more, and NaiveDatetime.
     """
+    given: object = instant
+    if not schedulers or not isinstance(given, datetime):
+        raise TypeError("run_until takes an instant, and then the schedulers that work until it")
+    if instant.tzinfo is None:
+        raise NaiveDatetime("instant", instant)
     clock = schedulers[0].clock
     if not isinstance(clock, VirtualClock):
         raise TypeError(f"run_until needs a VirtualClock, not {type(clock).__name__}")

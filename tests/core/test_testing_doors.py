@@ -1,0 +1,37 @@
+"""What the testing kit says to those who hold it the wrong way round, and what its unions draw."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import find, given
+
+from cronkit_core import NaiveDatetime, Scheduler, parse_schedule
+from cronkit_core.testing import VirtualClock, cron_expressions, run_until, unions
+
+LATER = datetime(2027, 1, 1, 3, tzinfo=UTC)
+
+
+async def test_run_until_takes_an_instant_and_schedulers() -> None:
+    scheduler = Scheduler(clock=VirtualClock())
+    for arguments in ((scheduler, LATER), (LATER,)):
+        with pytest.raises(TypeError, match="takes an instant, and then the schedulers"):
+            await run_until(*arguments)
+    with pytest.raises(NaiveDatetime, match="instant"):
+        await run_until(LATER.replace(tzinfo=None), scheduler)
+
+
+async def test_run_until_needs_the_virtual_clock() -> None:
+    with pytest.raises(TypeError, match="needs a VirtualClock, not SystemClock"):
+        await run_until(LATER, Scheduler())
+
+
+@given(unions())
+def test_unions_are_valid(spec: dict[str, object]) -> None:
+    schedule = parse_schedule(spec, "UTC")
+    assert parse_schedule(schedule.to_dict()) == schedule
+
+
+def test_unions_shrink_to_the_plain() -> None:
+    assert find(unions(), lambda spec: True) in ({"any": ["* * * * *"]}, {"any": [30]})
+    two = find(unions(cron_expressions()), lambda spec: len(spec["any"]) == 2)
+    assert two == {"any": ["* * * * *", "* * * * *"]}
