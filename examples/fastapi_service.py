@@ -2,7 +2,8 @@
 
     uvicorn --app-dir examples fastapi_service:app
 
-The schedules live in service.db. Start a second process of it on another port: the two share the work.
+The schedules live in service.db. Start a second process of it on another port: the two share the
+work.
 """
 
 import os
