@@ -33,6 +33,7 @@ _MONTHS = (
 _WHOLE = ((1 << 365) - 1, (1 << 366) - 1)
 FURTHER = -2  # no day, and not the last word
 _LONG = 512  # bits; longer numbers are read word by word
+_KINDS = 28  # of years
 _PATIENCE = 12  # empty years in a row before the search asks whether there is any other
 
 Picks = dict[int, tuple[int, ...]]
@@ -179,6 +180,7 @@ class Days(ABC):
         self._proof = proof
         self._masks: dict[int, int] = {}
         self._sizes: tuple[dict[Hashable, int], dict[Hashable, int]] = ({}, {})
+        self._by_size: tuple[dict[int, int], dict[int, int]] = ({}, {})
         self._possible: bool | None = None
 
     @abstractmethod
@@ -216,17 +218,35 @@ class Days(ABC):
 
     def _in_years(self, begin: int, end: int, *, picked: bool) -> int:
         """How many days the years after `begin` and before `end` have, or `picked` times."""
+        if self.by_kind and end - begin > _KINDS:
+            between = (1 << end) - (2 << begin)
+            kinds = self._kinds(picked=picked)
+            return sum(size * (years & between).bit_count() for size, years in kinds.items())
+        return sum(
+            self._size(year, self.alike(year), picked=picked) * alike
+            for year, alike in self.years_between(begin, end)
+        )
+
+    def _size(self, year: int, key: Hashable, *, picked: bool) -> int:
+        """How many days `year` has, or `picked` times, as all years with the same `key`."""
         sizes = self._sizes[picked]
-        total = 0
-        for year, alike in self.years_between(begin, end):
-            key = self.alike(year)
-            size = sizes.get(key)
-            if size is None:
-                if len(sizes) >= 4096:
-                    sizes.clear()
-                size = sizes[key] = size_of(self.mask(year), self.picks(year) if picked else None)
-            total += size * alike
-        return total
+        size = sizes.get(key)
+        if size is None:
+            if len(sizes) >= 4096:
+                sizes.clear()
+            size = sizes[key] = size_of(self.mask(year), self.picks(year) if picked else None)
+        return size
+
+    def _kinds(self, *, picked: bool) -> dict[int, int]:
+        """Which years, as bits, have so many days, or `picked` times, where that is by kind."""
+        found = self._by_size[picked]
+        if not found:
+            for kind in years_by_kind():
+                # one of them that has a year before and after it
+                year = kind.bit_length() - 1 - CYCLE_YEARS
+                size = self._size(year, self.alike(year), picked=picked)
+                found[size] = found.get(size, 0) | kind
+        return found
 
     def year_after(self, year: int) -> int:
         """The first year after `year` that may have a day of the set."""
@@ -270,12 +290,6 @@ class Days(ABC):
     def years_between(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """The years after `begin` and before `end` that may have a day of the set: of those whose
         days have the same places in them one, and how many there are."""
-        if self.by_kind:
-            between = (1 << end) - (2 << begin) if begin < end else 0
-            for kind in years_by_kind():
-                if years := kind & between:
-                    yield (years & -years).bit_length() - 1, years.bit_count()
-            return
         year = self.year_after(begin)
         while year < end:
             yield year, 1
@@ -334,26 +348,6 @@ class Days(ABC):
             if mask := self.mask(year):
                 return year_start(year) + mask.bit_length() - 1
         return FURTHER
-
-    def runs(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """The set's days from `start` to before `end` as runs of neighbouring days, none longer
-        than a year: each one's first day, and the day after its last."""
-        if start >= end:
-            return
-        year, last = year_of(start), year_of(end - 1)
-        while year <= last:
-            first = year_start(year)
-            low, high = max(start - first, 0), min(end - first, 366)
-            mask = self.mask(year) >> low & ((1 << (high - low)) - 1)
-            at = first + low
-            while mask:
-                skip = (mask & -mask).bit_length() - 1
-                mask >>= skip
-                length = (~mask & (mask + 1)).bit_length() - 1
-                yield at + skip, at + skip + length
-                mask >>= length
-                at += skip + length
-            year = self.year_after(year)
 
 
 def size_of(days: int, picks: Picks | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import lru_cache
 
 from .rrule_days import (
     CYCLE_DAYS,
@@ -29,7 +30,7 @@ class Fit:
     ) -> None:
         """`of_year` gives the days of a leap year, and of another, as bits; None: all."""
         self._of_year = of_year
-        self._weekdays = Repeat(sum(1 << weekday for weekday in weekdays), 7)
+        self._weekdays = _week(frozenset(weekdays))
         self.every_day = of_year is None and len(weekdays) == 7
         self._of_length: dict[bool, int] = {}
         self._of_shape: dict[tuple[bool, int], int] = {}
@@ -62,6 +63,8 @@ class Fit:
 
     def window(self, first: int, days: int) -> int:
         """The days from `first` on as bits, of which `days` are right."""
+        if self._of_year is None:
+            return self._weekdays.window(first, days)
         if self._cycle is None:
             self._cycle = self._cycle_of_years()
         return self._cycle.window(first, days)
@@ -74,6 +77,12 @@ class Fit:
         days = _joined([short, short, short, century], 36_524)
         # 400 years are a whole number of weeks
         return Repeat(days & self._weekdays.window(0, CYCLE_DAYS), CYCLE_DAYS)
+
+
+@lru_cache(maxsize=127)
+def _week(weekdays: frozenset[int]) -> Repeat:
+    """The days on some weekdays: day 0 is a Monday."""
+    return Repeat(sum(1 << weekday for weekday in weekdays), 7)
 
 
 def _joined(parts: list[int], days: int) -> int:

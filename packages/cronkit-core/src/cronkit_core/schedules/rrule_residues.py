@@ -17,7 +17,7 @@ from .rrule_days import LAST_DAY, bits, marked
 from .rrule_times import Grid
 
 DAY = 86_400
-LONG = 1 << 18  # the longest period that is written out
+LONG = 1 << 19  # the longest period that is written out
 _SHORT = 4096  # days
 _FEW = 64  # residues
 _LISTED = 64  # minutes of a day

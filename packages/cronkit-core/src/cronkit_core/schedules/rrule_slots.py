@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 from ._changes import change_days
 from ._local import (
@@ -29,7 +30,7 @@ FIRST, LAST = 0, END - 1
 PATIENCE = 8  # stretches without a slot before iteration looks for the next one
 SPARSE = 200 * DAY  # slots that are further apart are found faster one by one
 NOW = Offsets([0])
-_FEW = 12  # how many members are found one by one
+_FEW = 48  # how many members are found one by one
 _NEAR = 8  # how many, where they are slots
 _TRIES = 4  # how often changes of the clock are made up for before all is searched
 AHEAD = 8 * 366 * DAY  # how far beyond what is asked about COUNT is seen not to end
@@ -64,6 +65,9 @@ Following = Callable[[int], int | None]
 
 class Slots(ABC):
     """The instants of one rule."""
+
+    _weight: ClassVar[int] = 1
+    """How many times as long it takes to find the next of what COUNT counts as on the wall."""
 
     def __init__(
         self, plan: Plan, clock: ZoneClock, start: int, until: int | None, count: int | None
@@ -180,7 +184,7 @@ class Slots(ABC):
         # up to `ahead` the clock has shown no later wall time than this, and each twice at most
         wall = min(ahead + DRIFT, END)
         start, following, count = self._counted()
-        if self._count <= _FEW:
+        if self._count * self._weight <= _FEW:
             last = step(following, start, self._count, wall)
             further = last is not None and last > wall
         else:
@@ -236,6 +240,8 @@ def step(following: Following, start: int, number: int, end: int) -> int | None:
 
 class EachPass(Slots):
     """Every instant whose wall time fits: in both passes of an overlap, and none in a gap."""
+
+    _weight = 4
 
     def __init__(
         self, plan: Plan, clock: ZoneClock, start: int, until: int | None, count: int | None
