@@ -174,3 +174,12 @@ def test_weeks_months_and_years_are_counted_as_they_are_one_by_one(
     start = datetime(year, 1, 1, tzinfo=UTC) + timedelta(days=days)
     end = start + timedelta(days=length)
     assert schedule.count_between(start, end) == len(list(schedule.between(start, end)))
+
+
+@pytest.mark.parametrize("freq", ["SECONDLY;INTERVAL=54", "SECONDLY;INTERVAL=27", "SECONDLY"])
+def test_an_interval_that_divides_the_day_is_counted_as_it_is_one_by_one(freq: str) -> None:
+    rule = f"DTSTART;TZID=Europe/Berlin:20220406T102800\nRRULE:FREQ={freq};BYMONTH=5,7,12"
+    schedule = RRuleSchedule.parse(rule)
+    end = datetime(2027, 5, 2, 1, 2, 3, tzinfo=UTC)
+    for start in (end - timedelta(days=3), end - timedelta(days=125, seconds=30)):
+        assert schedule.count_between(start, end) == len(list(schedule.between(start, end)))
