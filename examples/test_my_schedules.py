@@ -75,7 +75,7 @@ async def test_what_the_handler_does_in_a_week():
         nights.append(run.slot)
 
     async with scheduler:
-        await run_until(scheduler.clock.now() + timedelta(days=7), scheduler)
+        await run_until(scheduler, scheduler.clock.now() + timedelta(days=7))
         runs = await scheduler.runs("backup")
     assert len(nights) == 7
     assert [run.status for run in reversed(runs)].count("error") == 1

@@ -64,7 +64,7 @@ async def fill(path: Path) -> None:
         await scheduler.disable_task("paused", note="the disk is full", by="ana")
         await scheduler.add_task("once", "works", {"at": "2027-01-01T00:01:00"})
         await scheduler.add_task("often", "works", {"cron": "0 3 31 * *"})
-        await run_until(START + timedelta(seconds=120), scheduler)
+        await run_until(scheduler, START + timedelta(seconds=120))
         await settle(scheduler)
 
 

@@ -90,7 +90,7 @@ async def test_failures(scheduler: Scheduler, heard: Heard) -> None:
         pause_after_failures=1,
     )
     scheduler.start()
-    await run_until(START + timedelta(seconds=3700), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=3700))
     failed = {"task": "t", "reason": "exception", "message": "out of paper"}
     retry_at = (START + timedelta(seconds=3610)).isoformat()
     _, *events, disabled = heard.take()
@@ -106,7 +106,7 @@ async def test_a_run_whose_process_is_gone(
 ) -> None:
     await scheduler.add_task(name="t", handler="test:hang", schedule={"interval": 3600})
     scheduler.start()
-    await run_until(START + timedelta(seconds=3600), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=3600))
     [run] = await scheduler.storage.runs(RunQuery(task_name="t"))
     assert run.lease_until is not None
     heard.take()
@@ -220,11 +220,11 @@ async def test_telemetry_is_as_registered(scheduler: Scheduler, collected: Colle
             timeout=5,
         )
     scheduler.start()
-    await run_until(START + timedelta(seconds=60), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=60))
     collected.metrics.collect()  # from now on, somebody wants to know the depth of the queue
     await scheduler.disable_task("ok")
     await scheduler.enable_task("ok")
-    await run_until(START + timedelta(seconds=70), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=70))
     scheduler.clock.advance(600)  # type: ignore[attr-defined]  # several slots pass at once
     await settle(scheduler)
     await scheduler.stop()

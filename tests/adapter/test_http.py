@@ -105,7 +105,7 @@ async def test_runs(datasette: Datasette, scheduler: Scheduler) -> None:
     await add(scheduler, handler="test:fail", schedule={"interval": 1})
     assert (await datasette.client.get("/-/api/cron/tasks/t/runs")).json() == {"runs": []}
     scheduler.start()
-    await run_until(START + timedelta(seconds=60), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=60))
     runs = (await datasette.client.get("/-/api/cron/tasks/t/runs")).json()["runs"]
     assert len(runs) == 50
     assert runs[0] == {

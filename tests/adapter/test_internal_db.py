@@ -28,7 +28,7 @@ async def test_runs_newest_first_in_pages(scheduler: Scheduler) -> None:
     await scheduler.add_task(name="a", handler="test:ok", schedule={"interval": 1})
     await scheduler.add_task(name="b", handler="test:fail", schedule={"interval": 2})
     scheduler.start()
-    await run_until(START + timedelta(seconds=4), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=4))
     internal_db = scheduler.internal_db
     runs = await internal_db.get_runs("a")
     assert all(isinstance(run, CronRun) for run in runs)
@@ -49,7 +49,7 @@ async def test_runs_that_have_not_started_are_not_among_them(scheduler: Schedule
         name="t", handler="test:fail", schedule={"interval": 60}, retry={"max_retries": 1}
     )
     scheduler.start()
-    await run_until(START + timedelta(seconds=60), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=60))
     assert [run.status.value for run in await scheduler.runs("t")] == ["pending", "error"]
     assert [run.status for run in await scheduler.internal_db.get_runs("t")] == ["error"]
     assert [run.status for run in await scheduler.internal_db.get_all_runs()] == ["error"]
@@ -63,7 +63,7 @@ async def test_runs_that_have_not_started_are_not_among_them(scheduler: Schedule
 async def test_a_running_run(scheduler: Scheduler) -> None:
     await scheduler.add_task(name="t", handler="test:hang", schedule={"interval": 60})
     scheduler.start()
-    await run_until(START + timedelta(seconds=60), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=60))
     [run] = await scheduler.internal_db.get_runs("t")
     assert (run.status, run.finished_at, run.duration_ms) == ("running", None, None)
 
@@ -125,6 +125,6 @@ async def test_what_other_hands_wrote_hides_nothing(scheduler: Scheduler) -> Non
     bad, good = await scheduler.internal_db.get_all_tasks()
     assert (bad.config, good.config) == ({}, {})
     scheduler.start()
-    await run_until(START + timedelta(seconds=60), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=60))
     assert len(await scheduler.internal_db.get_runs("good")) == 1
     assert "JSON" in ((await scheduler.get_task("bad")).broken or "")

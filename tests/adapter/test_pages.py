@@ -83,7 +83,7 @@ async def tasks(scheduler):
     )
     await scheduler.disable_task("paused", note="too <loud>", by="ada")
     scheduler.start()
-    await run_until(scheduler.clock.now() + HOUR, scheduler)
+    await run_until(scheduler, scheduler.clock.now() + HOUR)
 
 
 # --- the list
@@ -160,7 +160,7 @@ async def test_a_row_says_what_a_task_does(datasette, scheduler, clock):
 
 async def test_what_runs_failed_and_is_next(datasette, scheduler, tasks, clock):
     await scheduler.add_task("long", "hang", {"interval": 60})
-    await run_until(clock.now() + timedelta(minutes=1), scheduler)
+    await run_until(scheduler, clock.now() + timedelta(minutes=1))
     shown = text(await get(datasette, "/-/cron"))
     assert "Running 1 long for 0 ms" in shown
     assert re.search(r"Failing 1 failing 1 min ago , 6 times in a row out of paper", shown)
@@ -272,7 +272,7 @@ async def test_banners_of_runs_and_tasks_that_nobody_looks_after(datasette, sche
     await scheduler.add_task("long", "hang", {"interval": 60})
     await scheduler.add_task("odd", "ok", {"interval": 60})
     scheduler.start()
-    await run_until(clock.now() + timedelta(minutes=1), scheduler)
+    await run_until(scheduler, clock.now() + timedelta(minutes=1))
     database = datasette.get_internal_database()
     await database.execute_write(
         "UPDATE datasette_cron_runs SET lease_until = '2026-12-31T00:00:00.000000+00:00' "
@@ -344,7 +344,7 @@ async def test_attempts_of_a_slot_stand_together(datasette, scheduler, clock):
     retry = {"max_retries": 2, "backoff": "constant", "base": 5, "jitter": 0}
     await scheduler.add_task("t", "fail", {"interval": 3600}, retry=retry)
     scheduler.start()
-    await run_until(clock.now() + 2 * HOUR + timedelta(minutes=1), scheduler)
+    await run_until(scheduler, clock.now() + 2 * HOUR + timedelta(minutes=1))
     html = await get(datasette, "/-/cron/t")
     table = html[html.index('id="cron-entries"') :]
     kinds = re.findall(r'<th scope="row"|attempt before|>#(\d+)<', table)
@@ -357,11 +357,11 @@ async def test_attempts_of_a_slot_stand_together(datasette, scheduler, clock):
 async def test_what_did_not_run_stands_between_the_runs(datasette, scheduler, clock):
     await scheduler.add_task("t", "ok", {"interval": 60})
     scheduler.start()
-    await run_until(clock.now() + timedelta(minutes=2), scheduler)
+    await run_until(scheduler, clock.now() + timedelta(minutes=2))
     await scheduler.disable_task("t", note="for <repairs>", by="ada")
-    await run_until(clock.now() + timedelta(minutes=5, seconds=1), scheduler)
+    await run_until(scheduler, clock.now() + timedelta(minutes=5, seconds=1))
     await scheduler.enable_task("t")
-    await run_until(clock.now() + timedelta(minutes=2), scheduler)
+    await run_until(scheduler, clock.now() + timedelta(minutes=2))
     html = await get(datasette, "/-/cron/t")
     table = text(html).partition("Slot Outcome")[2]
     order = re.findall(r"succeeded|skipped", table)
@@ -374,9 +374,9 @@ async def test_pages_of_the_history_hold_everything_once(datasette, scheduler, c
     await scheduler.add_task("t", "ok", {"interval": 60})
     scheduler.start()
     for _ in range(12):
-        await run_until(clock.now() + timedelta(minutes=5), scheduler)
+        await run_until(scheduler, clock.now() + timedelta(minutes=5))
         await scheduler.disable_task("t")
-        await run_until(clock.now() + timedelta(minutes=3), scheduler)
+        await run_until(scheduler, clock.now() + timedelta(minutes=3))
         await scheduler.enable_task("t")
     expected = {str(run.id) for run in await scheduler.runs("t", limit=1000)}
     runs, skips, path = [], [], "/-/cron/t"
@@ -621,9 +621,9 @@ async def test_a_bad_span_is_kept_to_be_mended(datasette, scheduler, start, end,
 async def test_why_did_it_not_run(datasette, scheduler, clock, at, answers):
     await scheduler.add_task("t", "ok", "0 * * * *", timezone="America/New_York")
     scheduler.start()
-    await run_until(clock.now() + HOUR, scheduler)
+    await run_until(scheduler, clock.now() + HOUR)
     await scheduler.disable_task("t", note="a <note>")
-    await run_until(clock.now() + HOUR, scheduler)
+    await run_until(scheduler, clock.now() + HOUR)
     html = await get(datasette, f"/-/cron/t?at={at.replace('+', '%2B')}")
     found = re.findall(r'class="cron-answer"><p>.*?cron-badge"[^>]*>(.*?)</span>', html, re.DOTALL)
     assert found == answers
@@ -669,7 +669,7 @@ async def test_errors_are_text(datasette, scheduler, clock):
     scheduler.register_handlers("odd", {"raises": raises})
     await scheduler.add_task("t", "raises", {"interval": 60})
     scheduler.start()
-    await run_until(clock.now() + timedelta(minutes=1), scheduler)
+    await run_until(scheduler, clock.now() + timedelta(minutes=1))
     html = await get(datasette, "/-/cron/t")
     assert "&lt;script&gt;alert(1)" in html
     assert "<script>alert" not in html

@@ -33,7 +33,7 @@ async def history(scheduler, clock):
     await scheduler.add_task("good", "ok", "0 * * * *", start_at=clock.now() + timedelta(hours=2))
     await scheduler.add_task("bad", "fail", {"interval": 3600}, overlap="allow")
     scheduler.start()
-    await run_until(clock.now() + timedelta(hours=5), scheduler)
+    await run_until(scheduler, clock.now() + timedelta(hours=5))
     return await scheduler.runs(limit=100)
 
 
@@ -182,7 +182,7 @@ async def test_attempts_lead_to_each_other(datasette, scheduler, clock):
         "bad", "fail", {"interval": 3600}, retry={"max_retries": 2, "jitter": 0}
     )
     scheduler.start()
-    await run_until(clock.now() + timedelta(minutes=90), scheduler)
+    await run_until(scheduler, clock.now() + timedelta(minutes=90))
     third, second, first = await scheduler.runs("bad")
     html = (await datasette.client.get(f"/-/cron/runs/{first.id}")).text
     assert "The slot was tried again: see the attempts." in html

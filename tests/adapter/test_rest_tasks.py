@@ -117,7 +117,7 @@ async def test_delete_keeps_the_history(datasette: Datasette, scheduler: Schedul
     assert (await send(datasette, "POST", "/tasks/t/delete", {"cancel": 1})).status_code == 400
     assert (await send(datasette, "DELETE", "/tasks/t")).status_code == 200
     assert (await send(datasette, "DELETE", "/tasks/t")).status_code == 404
-    await run_until(START + timedelta(hours=2), scheduler)
+    await run_until(scheduler, START + timedelta(hours=2))
     run = (await datasette.client.get(f"{ROOT}/runs/1")).json()["run"]
     assert (run["status"], run["reason"]) == ("error", "cancelled")
 
@@ -329,7 +329,7 @@ async def test_filters(datasette: Datasette, scheduler: Scheduler, clock: Virtua
     await scheduler.add_task(**WISH)
     await scheduler.add_task(**{**WISH, "name": "bad", "handler": "test:fail"})
     scheduler.start()
-    await run_until(START + timedelta(seconds=180), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=180))
 
     async def found(query: str) -> list[tuple[str, str]]:
         runs = (await datasette.client.get(f"{ROOT}/runs?{query}")).json()["runs"]

@@ -228,7 +228,7 @@ async def test_sync_handlers_run_in_a_thread(scheduler: Scheduler) -> None:
     scheduler.register_handlers("test", {"sync": handler})
     await scheduler.add_task(name="t", handler="test:sync", schedule={"interval": 60})
     scheduler.start()
-    await run_until(START + timedelta(seconds=60), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=60))
     [(thread, attempt)] = seen
     assert thread is not threading.main_thread()
     assert attempt == 1
@@ -244,7 +244,7 @@ async def test_a_failing_task_is_retried_with_backoff(scheduler: Scheduler) -> N
         retry={"max_retries": 2, "backoff": "linear"},
     )
     scheduler.start()
-    await run_until(START + timedelta(seconds=3600 + 110), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=3600 + 110))
     last, middle, first = await scheduler.internal_db.get_runs("t")
     assert [r.attempt for r in (first, middle, last)] == [1, 2, 3]
     assert {r.error_message for r in (first, middle, last)} == {"out of paper"}
@@ -261,7 +261,7 @@ async def test_start_and_shutdown(scheduler: Scheduler) -> None:
     await scheduler.add_task(name="t", handler="test:ok", schedule={"interval": 1})
     scheduler.start()
     scheduler.start()
-    await run_until(START + timedelta(seconds=1), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=1))
     await scheduler.shutdown()
     await scheduler.shutdown()
     scheduler.clock.advance(1)  # type: ignore[attr-defined]
@@ -274,7 +274,7 @@ async def test_start_and_shutdown(scheduler: Scheduler) -> None:
 async def test_shutdown_cancels_what_does_not_end(scheduler: Scheduler) -> None:
     await scheduler.add_task(name="t", handler="test:hang", schedule={"interval": 1})
     scheduler.start()
-    await run_until(START + timedelta(seconds=1), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=1))
     await scheduler.shutdown()
     [run] = await scheduler.internal_db.get_runs("t")
     assert run.status == "error"

@@ -165,7 +165,7 @@ async def test_what_was_jittered_runs_once(taken: Scheduler, alpha: Alpha) -> No
             await taken.remove_task(name)
     due = datetime.fromisoformat(ours(alpha.tasks["daily-interval"]["next_run_at"]))
     taken.start()
-    await run_until(due + timedelta(days=1, hours=12), taken)
+    await run_until(taken, due + timedelta(days=1, hours=12))
     assert ran[0] == due
     # A day later, give or take the half of one: not seconds later, by the phase of its creation.
     assert len(ran) == 2

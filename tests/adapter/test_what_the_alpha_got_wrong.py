@@ -44,7 +44,7 @@ async def test_the_zone_of_the_host_does_not_matter(host_zone: str, scheduler: S
         name="t", handler="test:ok", schedule="*/5 * * * *", timezone="America/New_York"
     )
     scheduler.start()
-    await run_until(START + timedelta(minutes=11), scheduler)
+    await run_until(scheduler, START + timedelta(minutes=11))
     assert await starts(scheduler) == [300, 600]
 
 
@@ -56,7 +56,7 @@ async def test_intervals_do_not_drift(scheduler: Scheduler, clock: VirtualClock)
     scheduler.register_handlers("test", {"work": work})
     await scheduler.add_task(name="t", handler="test:work", schedule={"interval": 2})
     scheduler.start()
-    await run_until(START + timedelta(seconds=11), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=11))
     assert await starts(scheduler) == [2, 4, 6, 8, 10]
     assert {run.duration_ms for run in await scheduler.internal_db.get_runs("t")} == {875}
 
@@ -73,7 +73,7 @@ async def test_the_end_of_a_run_leaves_the_next_slot(
         name="t", handler="test:work", schedule={"interval": 2}, overlap="allow"
     )
     scheduler.start()
-    await run_until(START + timedelta(seconds=9), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=9))
     assert await starts(scheduler) == [2, 4, 6, 8]
     task = await scheduler.internal_db.get_task("t")
     assert task is not None
@@ -88,7 +88,7 @@ async def test_an_rrule_with_dtstart_and_count_runs_and_ends(scheduler: Schedule
         schedule={"rrule": "DTSTART:20270101T000010Z\nRRULE:FREQ=SECONDLY;INTERVAL=10;COUNT=3"},
     )
     scheduler.start()
-    await run_until(START + timedelta(minutes=5), scheduler)
+    await run_until(scheduler, START + timedelta(minutes=5))
     assert await starts(scheduler) == [10, 20, 30]
     task = await scheduler.internal_db.get_task("t")
     assert task is not None
@@ -118,7 +118,7 @@ async def test_a_changed_schedule_does_not_wait_for_the_old_slot(scheduler: Sche
     scheduler.start()
     await settle(scheduler)
     await scheduler.update_task("t", schedule={"interval": 5})
-    await run_until(START + timedelta(seconds=11), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=11))
     assert await starts(scheduler) == [5, 10]
 
 
@@ -157,7 +157,7 @@ async def test_a_sync_handler_does_not_block_the_server(make_datasette: Any) -> 
 async def test_a_missing_handler_does_not_disable_the_task(scheduler: Scheduler) -> None:
     await scheduler.add_task(name="t", handler="late:handler", schedule={"interval": 60})
     scheduler.start()
-    await run_until(START + timedelta(seconds=60), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=60))
     [run] = await scheduler.internal_db.get_runs("t")
     assert run.error_message is not None
     assert run.error_message.startswith("Handler not found: late:handler")
@@ -165,7 +165,7 @@ async def test_a_missing_handler_does_not_disable_the_task(scheduler: Scheduler)
     assert task is not None
     assert (task.enabled, task.last_status) == (True, "error")
     scheduler.register_handlers("late", {"handler": lambda datasette, config: None})
-    await run_until(START + timedelta(seconds=120), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=120))
     assert (await scheduler.internal_db.get_runs("t"))[0].status == "success"
 
 
@@ -196,7 +196,7 @@ async def test_the_whole_error_is_kept(scheduler: Scheduler) -> None:
     # Only str(error) was.
     await scheduler.add_task(name="t", handler="test:fail", schedule={"interval": 60})
     scheduler.start()
-    await run_until(START + timedelta(seconds=60), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=60))
     [run] = await scheduler.runs("t")
     assert run.error_type == "ValueError"
     assert run.error_message == "out of paper"
@@ -210,7 +210,7 @@ async def test_runs_are_pruned(make_datasette: Any, clock: VirtualClock) -> None
     scheduler.register_handlers("test", {"ok": lambda datasette, config: None})
     await scheduler.add_task(name="t", handler="test:ok", schedule={"interval": 1})
     scheduler.start()
-    await run_until(START + timedelta(seconds=35.5), scheduler)
+    await run_until(scheduler, START + timedelta(seconds=35.5))
     assert await starts(scheduler) == list(range(26, 36))
 
 

@@ -134,7 +134,7 @@ class World:
 
     async def until(self, seconds: float) -> None:
         """Let everybody work until so many seconds after the start."""
-        await run_until(at(seconds), *self.schedulers)
+        await run_until(self.schedulers, at(seconds))
 
     async def settle(self) -> None:
         await settle(*self.schedulers)

@@ -41,7 +41,7 @@ async def run_for_two_minutes() -> None:
     async with Scheduler(SQLiteStorage("jobs.db"), clock=clock) as scheduler:
         await scheduler.add_task("fails", fails, {"interval": 60})
         await scheduler.add_task("works", lambda run: None, "0 8 * * *", timezone="Europe/Berlin")
-        await run_until(datetime(2027, 1, 1, 0, 2, tzinfo=UTC), scheduler)
+        await run_until(scheduler, datetime(2027, 1, 1, 0, 2, tzinfo=UTC))
         await scheduler.disable_task("works", note="holidays")
 
 

@@ -378,7 +378,7 @@ async def test_leaving_a_context_moves_the_virtual_clock_as_far_as_needed() -> N
         await clock.sleep(900)
 
     async with scheduler:
-        await run_until(at(610), scheduler)
+        await run_until(scheduler, at(610))
     assert clock.now() == at(620)  # the grace
     assert await story(scheduler, "slow") == [(600, 1, "error", "interrupted")]
 
@@ -423,4 +423,4 @@ async def test_settling_waits_for_who_takes_many_turns(light_world: World) -> No
 
 async def test_run_until_needs_a_virtual_clock() -> None:
     with pytest.raises(TypeError, match="run_until needs a VirtualClock, not SystemClock"):
-        await run_until(at(1), Scheduler())
+        await run_until(Scheduler(), at(1))

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -463,3 +464,45 @@ async def test_signals_where_event_loops_take_none(number: int, monkeypatch) -> 
     await asyncio.wait_for(serving, 20)
     assert signal.getsignal(number) is before
     assert scheduler.failure is None
+
+
+async def test_serving_in_another_thread_goes_on_until_it_is_cancelled() -> None:
+    """Signals reach the main thread alone."""
+    scheduler = Scheduler()
+    ran, cancelled = threading.Event(), []
+
+    @scheduler.task({"interval": 0.01})
+    def noted(run: object) -> None:
+        ran.set()
+
+    async def serve() -> None:
+        serving = asyncio.create_task(scheduler.serve_forever())
+        await asyncio.to_thread(ran.wait, SECONDS)
+        serving.cancel()
+        cancelled.extend(await asyncio.gather(serving, return_exceptions=True))
+
+    await asyncio.to_thread(asyncio.run, serve())
+    assert ran.is_set()
+    assert [type(error) for error in cancelled] == [asyncio.CancelledError]
+    assert scheduler.failure is None
+
+
+def test_a_host_without_zone_data_says_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["tzdata"] = None
+from cronkit_core import InvalidSchedule, parse_schedule
+assert parse_schedule("@daily", "UTC").timezone == "UTC"
+try:
+    parse_schedule("@daily", "Europe/Berlin")
+except InvalidSchedule as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONTZPATH": "", "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "'Europe/Berlin': this host has no zone data: install the package tzdata" in done.stdout

@@ -11,18 +11,18 @@ from cronkit_core.testing import VirtualClock, cron_expressions, run_until, unio
 LATER = datetime(2027, 1, 1, 3, tzinfo=UTC)
 
 
-async def test_run_until_takes_an_instant_and_schedulers() -> None:
+async def test_run_until_takes_schedulers_and_an_instant() -> None:
     scheduler = Scheduler(clock=VirtualClock())
-    for arguments in ((scheduler, LATER), (LATER,)):
-        with pytest.raises(TypeError, match="takes an instant, and then the schedulers"):
+    for arguments in ((LATER, scheduler), (scheduler, 60), ([], LATER)):
+        with pytest.raises(TypeError, match="takes a scheduler, or some, and the instant"):
             await run_until(*arguments)
     with pytest.raises(NaiveDatetime, match="instant"):
-        await run_until(LATER.replace(tzinfo=None), scheduler)
+        await run_until(scheduler, LATER.replace(tzinfo=None))
 
 
 async def test_run_until_needs_the_virtual_clock() -> None:
     with pytest.raises(TypeError, match="needs a VirtualClock, not SystemClock"):
-        await run_until(LATER, Scheduler())
+        await run_until(Scheduler(), LATER)
 
 
 @given(unions())

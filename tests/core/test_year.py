@@ -126,7 +126,7 @@ async def test_a_year_accounts_for_every_slot(caplog: pytest.LogCaptureFixture) 
     # The year: days when it runs, nights when it does not, and people who pause and go on.
     at = START
     while at < END:
-        await run_until(min(at + timedelta(days=random.choice([3, 10, 17])), END), now)
+        await run_until(now, min(at + timedelta(days=random.choice([3, 10, 17])), END))
         at = clock.now()
         match random.choice(["away", "pause", "go on", "trigger", "restart"]):
             case "away" if at < END:
@@ -148,7 +148,7 @@ async def test_a_year_accounts_for_every_slot(caplog: pytest.LogCaptureFixture) 
         at = clock.now()
     for name in pauses:
         await now.enable_task(name)
-    await run_until(END, now)
+    await run_until(now, END)
 
     runs = await storage.runs(RunQuery(limit=10**9))
     by_task: dict[str, list[Run]] = {}

@@ -96,7 +96,7 @@ async def of_a_scheduler(zone: str, start: datetime, folder: Path) -> list[objec
         await scheduler.add_task(name, handler, spec, timezone=zone, **bounds)
     scheduler.start()
     await settle(scheduler)
-    await run_until(start + 1.25 * DAY, scheduler)
+    await run_until(scheduler, start + 1.25 * DAY)
     for task in await scheduler.tasks():
         said.append([task.name, task.next_slot, task.next_run_at, task.record.created_at])
         coming = await scheduler.preview(task.name, 3)

@@ -107,11 +107,11 @@ async def test_tasks_that_make_no_sense_are_broken(scheduler, storage, request):
     await scheduler.add_tasks(
         {"name": name, "handler": "handler", "schedule": {"interval": 60}} for name in names
     )
-    await run_until(at(60), scheduler)
+    await run_until(scheduler, at(60))
     vandal = Vandal(storage, request)
     for name, (columns, _) in zip(names, NONSENSE, strict=True):
         vandal.set(name, **columns)
-    await run_until(at(180), scheduler)
+    await run_until(scheduler, at(180))
     assert scheduler.ran.count("good") == 3
     assert (await scheduler.get_task("good")).broken is None
     in_list = {task.name: task.broken for task in await scheduler.tasks()}
@@ -125,7 +125,7 @@ async def test_tasks_that_make_no_sense_are_broken(scheduler, storage, request):
     await scheduler.add_tasks(
         {"name": name, "handler": "handler", "schedule": {"interval": 60}} for name in names
     )
-    await run_until(at(300), scheduler)
+    await run_until(scheduler, at(300))
     for name in names:
         assert (await scheduler.get_task(name)).broken is None
         assert scheduler.ran.count(name) > 1
@@ -135,7 +135,7 @@ async def test_a_run_triggered_of_a_broken_task_says_why(scheduler, storage, req
     await scheduler.add_task("bad", "handler", {"interval": 60})
     Vandal(storage, request).set("bad", config="{")
     run_id = await scheduler.trigger_task("bad")
-    await run_until(at(1), scheduler)
+    await run_until(scheduler, at(1))
     run = await scheduler.get_run(run_id)
     assert (run.status, run.reason) == (Status.ERROR, Reason.BROKEN)
     assert "the task is broken" in run.error_message
@@ -150,7 +150,7 @@ async def test_a_run_whose_own_config_makes_no_sense_stops_nobody(scheduler, sto
         storage._runs[run_id] = replace(storage._runs[run_id], config="{")
     else:
         Vandal(storage, request).execute("UPDATE {}runs SET config = %s WHERE id = %s", "{", run_id)
-    await run_until(at(300), scheduler)
+    await run_until(scheduler, at(300))
     assert scheduler.ran.count("good") == 5
     run = await scheduler.get_run(run_id)
     assert (run.status, run.reason) == (Status.ERROR, Reason.BROKEN)
@@ -199,11 +199,11 @@ async def test_values_that_cannot_be_read_break_the_task_alone(sqlite_scheduler)
         {"name": name, "handler": "handler", "schedule": {"interval": 60}}
         for name in ("good", *names)
     )
-    await run_until(at(60), scheduler)
+    await run_until(scheduler, at(60))
     vandal = Vandal(scheduler.storage, None)
     for name, (column, value, _) in zip(names, BAD_VALUES, strict=True):
         vandal.set(name, **{column: value})
-    await run_until(at(300), scheduler)
+    await run_until(scheduler, at(300))
     assert scheduler.ran.count("good") == 5
     for name, (column, value, says) in zip(names, BAD_VALUES, strict=True):
         task = await scheduler.get_task(name)
@@ -221,7 +221,7 @@ async def test_a_time_that_hides_the_others_is_found_at_once(sqlite_scheduler, a
         await scheduler.add_task("good", "handler", {"interval": 60})
     Vandal(scheduler.storage, None).set("bad", next_run_at="!")
     assert (await scheduler.storage.wake(at(5), "me")).at == at(5)
-    await run_until(at(5), scheduler)
+    await run_until(scheduler, at(5))
     assert (await scheduler.storage.wake(at(5), "me")).at == (None if alone else at(60))
     Vandal(scheduler.storage, None).set("bad", next_run_at="later", broken=None)
     assert (await scheduler.storage.wake(at(5), "me")).at == (None if alone else at(60))
@@ -242,7 +242,7 @@ async def test_runs_that_cannot_be_read_end(sqlite_scheduler):
     for run_id, column in zip(ids, columns, strict=True):
         vandal.execute(f"UPDATE {{}}runs SET {column} = 'x' WHERE id = %s", run_id)
     vandal.execute("UPDATE {}runs SET due_at = '' WHERE due_at = 'x'")
-    await run_until(at(120), scheduler)
+    await run_until(scheduler, at(120))
     assert scheduler.ran.count("good") == 2
     found = [await scheduler.get_run(run_id) for run_id in ids]
     assert [run.reason for run in found[:4]] == [Reason.BROKEN] * 4
@@ -256,14 +256,14 @@ async def test_a_lease_that_cannot_be_read_is_over(sqlite_scheduler):
     await scheduler.add_task("bad", "handler", {"interval": 60}, retry={"max_retries": 1})
     hangs = asyncio.Event()
     scheduler.register_handler("handler", lambda run: hangs.wait())
-    await run_until(at(60), scheduler)
+    await run_until(scheduler, at(60))
     [run] = await scheduler.runs("bad")
     assert run.status is Status.RUNNING
     other = Scheduler(SQLiteStorage(scheduler.storage.path), clock=scheduler.clock, name="other")
     Vandal(scheduler.storage, None).execute("UPDATE {}runs SET lease_until = '', owner = 'gone'")
     await other.open()
     other.start()
-    await run_until(at(62), other)
+    await run_until(other, at(62))
     assert (await scheduler.get_run(run.id)).reason is Reason.LOST
     hangs.set()
     await other.stop()
@@ -285,7 +285,7 @@ async def test_hard_names_and_big_configs_go_all_the_way(scheduler, name):
         return config
 
     await scheduler.add_task(name, handler, {"interval": 60}, config, group=name[:50])
-    await run_until(at(60), scheduler)
+    await run_until(scheduler, at(60))
     assert seen == [(name, config)]
     [run] = await scheduler.runs(name)
     assert (run.task_name, run.status) == (name, Status.SUCCESS)
@@ -335,6 +335,6 @@ async def test_what_a_handler_says_cannot_hurt_the_storage(scheduler):
 
     await scheduler.add_task("returns", returns, {"interval": 60})
     await scheduler.add_task("raises", raises, {"interval": 60})
-    await run_until(at(125), scheduler)
+    await run_until(scheduler, at(125))
     assert [run.status for run in await scheduler.runs("returns")] == [Status.SUCCESS] * 2
     assert [run.reason for run in await scheduler.runs("raises")] == [Reason.EXCEPTION] * 2

@@ -102,18 +102,18 @@ async def test_sqlite_that_cannot_be_written_costs_warnings(tmp_path, caplog, fa
         await scheduler.add_task(
             "task", handler, {"interval": EVERY}, catch_up="all", overlap="allow"
         )
-        await run_until(at(60), scheduler)
+        await run_until(scheduler, at(60))
         async with fault(storage):
-            await run_until(at(180), scheduler)
+            await run_until(scheduler, at(180))
             found = warnings_in(caplog)
             # About one each five seconds: neither silence nor a dead loop.
             assert 10 <= len(found) <= 100
             assert says in caplog.text
             with pytest.raises(StorageError, match=says):
                 await scheduler.add_task("other", handler, {"interval": 99})
-        await run_until(at(240), scheduler)
+        await run_until(scheduler, at(240))
         caplog.clear()
-        await run_until(at(300), scheduler)
+        await run_until(scheduler, at(300))
         assert warnings_in(caplog) == []
         await check_all_ran(scheduler, ran, 300)
 
@@ -161,11 +161,11 @@ async def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path, caplog):
     with pytest.raises(StorageError, match=r"later/cron\.db: unable to open database file"):
         await scheduler.open()
     scheduler.start()
-    await run_until(at(20), scheduler)
+    await run_until(scheduler, at(20))
     tries = [r for r in caplog.records if "cannot be opened" in r.getMessage()]
     assert 3 <= len(tries) <= 20
     folder.mkdir()
-    await run_until(at(40), scheduler)
+    await run_until(scheduler, at(40))
     assert (await scheduler.status()).running
     await scheduler.stop()
 
@@ -260,7 +260,7 @@ async def test_a_lost_answer_loses_no_slot(storage):
         await scheduler.add_task(
             "task", handler, {"interval": EVERY}, catch_up="all", overlap="allow"
         )
-        await run_until(at(155), scheduler)
+        await run_until(scheduler, at(155))
         await check_all_ran(scheduler, ran, 150)
 
 

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
@@ -253,7 +254,8 @@ class Scheduler(RunOperations):
     async def serve_forever(self) -> None:
         """Run until SIGINT or SIGTERM, then stop; a second signal cuts the shutdown's grace short.
 
-        When this is cancelled, the scheduler stops too.
+        When this is cancelled, the scheduler stops too. Signals reach the main thread alone: in
+        another one, this runs until it is cancelled.
         """
         loop = asyncio.get_running_loop()
         signalled = asyncio.Event()
@@ -342,7 +344,10 @@ def _checked(storage: Storage) -> Storage:
 
 @contextmanager
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` in the event loop at each SIGINT and SIGTERM."""
+    """Call `stop` in the event loop at each SIGINT and SIGTERM, in the thread that gets them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
     try:

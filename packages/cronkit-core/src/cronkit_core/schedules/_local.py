@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 from calendar import isleap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
@@ -37,6 +37,7 @@ FIRST_CHANGING = 1800
 kept at least until then (until 1845 in Manila)."""
 
 _UTC = ("UTC", "Etc/UTC")
+NO_ZONE_DATA = "this host has no zone data: install the package tzdata"
 
 _NO_ZONES = {
     "localtime": "it is whichever zone the machine is set to",
@@ -78,16 +79,18 @@ def _load_zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
+        known = {zone.lower(): zone for zone in available_timezones() if zone not in _NO_ZONES}
+        hint = f"did you mean {_close(name, known)}?" if known else NO_ZONE_DATA
         raise InvalidSchedule(
-            f"unknown timezone {shown(name)}: did you mean {_close_zones(name)}?",
+            f"unknown timezone {shown(name)}: {hint}",
             spec=name,
             where="timezone",
         ) from None
 
 
-def _close_zones(name: str) -> str:
-    """What was probably meant by `name`, which is no zone."""
-    known = {zone.lower(): zone for zone in available_timezones() if zone not in _NO_ZONES}
+def _close(name: str, known: Mapping[str, str]) -> str:
+    """What was probably meant by `name`, which is no zone; `known` are the zones by their names in
+    lower case."""
     wanted = name[:80].lower()
     if wanted in known:
         return repr(known[wanted])

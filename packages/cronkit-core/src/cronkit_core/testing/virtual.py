@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 
@@ -129,15 +129,17 @@ async def _turn(seconds: float = 0) -> None:
     await asyncio.sleep(seconds)  # noqa: TID251
 
 
-async def run_until(instant: datetime, *schedulers: Scheduler) -> None:
-    """Let the schedulers, which share one VirtualClock and are started, work until `instant`.
+async def run_until(scheduler: Scheduler | Sequence[Scheduler], instant: datetime) -> None:
+    """Let a scheduler, or several that share one VirtualClock, work until `instant`; they are
+    started.
 
-    Returns when everything that is due at or before it is done. Raises TypeError for what is not an
-    instant and then one scheduler or more, and NaiveDatetime.
+    Returns when everything that is due at or before it is done. Raises NaiveDatetime, and TypeError
+    for what is no instant, or no scheduler on a VirtualClock.
     """
-    given: object = instant
-    if not schedulers or not isinstance(given, datetime):
-        raise TypeError("run_until takes an instant, and then the schedulers that work until it")
+    schedulers = [scheduler] if isinstance(scheduler, Scheduler) else scheduler
+    given: tuple[object, object] = schedulers, instant
+    if not (isinstance(given[0], Sequence) and schedulers and isinstance(given[1], datetime)):
+        raise TypeError("run_until takes a scheduler, or some, and the instant until which to work")
     if instant.tzinfo is None:
         raise NaiveDatetime("instant", instant)
     clock = schedulers[0].clock
