@@ -294,3 +294,15 @@ def test_a_rule_that_always_falls_in_a_gap_never_fires_when_that_is_left_out() -
     # in 1980 the clock was changed in April, since then on these Sundays
     last = left_out.previous_before(datetime.max.replace(tzinfo=UTC))
     assert last == local(BERLIN, "1980-03-30T02:30")
+
+
+def test_a_rule_that_starts_centuries_after_what_is_asked_fires_where_gaps_are_left_out() -> None:
+    rule = "DTSTART:29900921T012757\nRRULE:FREQ=WEEKLY;INTERVAL=3;BYMONTH=4"
+    left_out = RRuleSchedule.parse(rule, LORD_HOWE, nonexistent="skip")
+    ancient = datetime(1, 1, 1, tzinfo=UTC)
+    found = left_out.next_after(ancient)
+
+    assert found is not None
+    assert found == RRuleSchedule.parse(rule, LORD_HOWE).next_after(ancient)
+    assert left_out.count_between(ancient, found) == 1
+    assert left_out.upcoming(ancient, 1) == [found]

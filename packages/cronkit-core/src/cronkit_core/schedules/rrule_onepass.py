@@ -255,7 +255,7 @@ class Skipped(OnePass):
         clock = self.clock
         stretch = clock.stretch(instant)
         found = self._wall_after(max(instant + stretch.offset, stretch.start + stretch.before))
-        barren = max(instant, TABLES_END) + self.plan.cycle()
+        barren = max(instant, self.start, TABLES_END) + self.plan.cycle()
         while found is not None and found <= barren:
             shown = wall_stretch(clock, found)
             if shown is None:
