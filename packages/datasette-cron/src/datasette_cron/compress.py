@@ -36,7 +36,7 @@ def compressed(app: App, datasette: Datasette) -> App:
             await app(scope, receive, send)
             return
         headers = [(key.lower(), value) for key, value in scope["headers"]]
-        wanted = scope["method"] != "HEAD" and accepts_gzip(headers)
+        wanted = accepts_gzip(headers)
         compressor: Any = None
 
         async def send_compressed(message: Message) -> None:
@@ -44,7 +44,9 @@ def compressed(app: App, datasette: Datasette) -> App:
             if message["type"] == "http.response.start":
                 message, possible = _negotiable(message)
                 if possible and wanted:
-                    compressor = zlib.compressobj(LEVEL, wbits=GZIP)
+                    # The answer to HEAD has the headers that GET's would have, and no body.
+                    if scope["method"] != "HEAD":
+                        compressor = zlib.compressobj(LEVEL, wbits=GZIP)
                     message["headers"] = [
                         *(h for h in message["headers"] if h[0] != b"content-length"),
                         (b"content-encoding", b"gzip"),
