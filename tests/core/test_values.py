@@ -44,7 +44,8 @@ def test_it_cannot_be_changed(made):
 
 @pytest.mark.parametrize("kind", [Run, Skip, Task, TaskRecord])
 def test_it_is_made_as_its_fields_say(kind):
-    assert list(signature(kind).parameters) == [f.name for f in fields(kind)]
+    parameters = signature(kind).parameters.values()
+    assert [(p.name, p.annotation) for p in parameters] == [(f.name, f.type) for f in fields(kind)]
     with pytest.raises(TypeError, match=rf"{kind.__name__}\.__init__\(\) missing"):
         kind()
     with pytest.raises(TypeError, match="unheard_of"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+from typing import final
 
 from .values import immutable, value
 
@@ -55,6 +56,7 @@ class SkipReason(StrEnum):
     ENDED = "ended"
 
 
+@final
 @immutable(frozen=True, slots=True)
 class Run:
     """One attempt at one slot, as a storage keeps it. (task, slot, attempt) is unique among the
@@ -127,6 +129,7 @@ class NewRun:
     priority: int = 0
 
 
+@final
 @immutable(frozen=True, slots=True)
 class Skip:
     """`count` consecutive slots from `first_slot` to `last_slot` that did not run, for one reason.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, final
 
 from .retry import RetryPolicy, spread
 from .schedules.base import Schedule
@@ -64,6 +64,7 @@ class Policies:
     """How long to keep runs of the task; None: as the scheduler says."""
 
 
+@final
 @immutable(frozen=True, slots=True)
 class TaskRecord:
     """A task as a storage keeps it: texts, numbers and instants, nothing decoded.
@@ -109,6 +110,7 @@ class TaskRecord:
     id: int = 0
 
 
+@final
 @immutable(frozen=True, slots=True)
 class Task:
     """A task, decoded. A value: change it through the scheduler."""

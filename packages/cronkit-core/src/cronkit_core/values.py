@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dataclasses import dataclass as value
 else:
     from dataclasses import MISSING, dataclass, fields, make_dataclass
+    from functools import wraps
 
     def value(*, frozen: bool, slots: bool):
         """A dataclass that is frozen for the type checker, and trusts it.
@@ -21,7 +22,8 @@ else:
         return dataclass(slots=slots, unsafe_hash=frozen)
 
     def immutable(*, frozen: bool, slots: bool):
-        """A dataclass that is frozen in earnest, and not to be derived from.
+        """A dataclass that is frozen in earnest, and not to be derived from. Its fields are plain:
+        what is not given has a default that all share.
 
         One of `dataclasses` sets each field of a frozen class through a call: 4.2 us for a `Run`.
         Here the object belongs to a class with the same slots that is not frozen until all fields
@@ -44,8 +46,7 @@ else:
                 "self.__class__ = kind",
             ]
             exec("\n ".join(lines), names)
-            kind.__init__ = names["__init__"]
-            kind.__init__.__qualname__ = f"{kind.__qualname__}.__init__"
+            kind.__init__ = wraps(kind.__init__)(names["__init__"])
             return kind
 
         return make
