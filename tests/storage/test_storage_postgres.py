@@ -19,6 +19,7 @@ from cronkit_core import (
     Trigger,
 )
 from cronkit_core.storage.base import TaskQuery
+from cronkit_core.storage.postgres_rows import fetch_together
 from cronkit_core.testing._contract_made import (
     T0,
     at,
@@ -279,6 +280,19 @@ async def test_a_lock_that_is_held_too_long_is_an_error(make, postgres):
         # A claim passes over what is locked.
         assert list((await claim(storage, now=at(60))).runs) == []
     assert await storage.finish([success(run, task_id)], at(5)) == []
+
+
+@pytest.mark.parametrize("failing", range(3))
+async def test_a_deadlock_in_statements_sent_together_is_told_as_one(postgres, failing):
+    """By what it is a transaction is done once more; the connection is as good as before."""
+    queries = [("SELECT 1", ())] * 3
+    queries[failing] = ("DO $$ BEGIN RAISE deadlock_detected; END $$", ())
+    connection = await psycopg.AsyncConnection.connect(postgres.dsn, autocommit=True)
+    async with connection as tx:
+        with pytest.raises(psycopg.errors.DeadlockDetected):
+            async with tx.transaction():
+                await fetch_together(tx, *queries)
+        assert await fetch_together(tx, queries[failing - 1]) == [[(1,)]]
 
 
 async def test_errors_say_where_and_keep_the_password(postgres):
