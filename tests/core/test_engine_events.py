@@ -232,6 +232,19 @@ async def test_callbacks_hear_a_kind_and_its_children(light_world: World) -> Non
     )
 
 
+async def test_who_ends_a_subscription_twice_ends_no_other_of_the_same_callback(
+    light_world: World,
+) -> None:
+    scheduler = await light_world.scheduler()
+    added: list[TaskAdded] = []
+    off = scheduler.on(TaskAdded, added.append)
+    scheduler.on(TaskAdded, added.append)
+    off()
+    off()
+    await scheduler.add_task("t", nothing, MINUTE)
+    assert kinds(added) == ["TaskAdded"]
+
+
 @pytest.mark.parametrize("kind", ["RunStarted", int, None, Event("t")])
 def test_only_events_can_be_heard(light_world: World, kind) -> None:
     scheduler = light_world.idle_scheduler()

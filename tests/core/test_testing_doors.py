@@ -13,7 +13,7 @@ LATER = datetime(2027, 1, 1, 3, tzinfo=UTC)
 
 async def test_run_until_takes_schedulers_and_an_instant() -> None:
     scheduler = Scheduler(clock=VirtualClock())
-    for arguments in ((LATER, scheduler), (scheduler, 60), ([], LATER)):
+    for arguments in ((LATER, scheduler), (scheduler, 60), ([], LATER), ([scheduler, 1], LATER)):
         with pytest.raises(TypeError, match="takes a scheduler, or some, and the instant"):
             await run_until(*arguments)
     with pytest.raises(NaiveDatetime, match="instant"):

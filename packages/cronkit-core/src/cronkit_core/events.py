@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -139,8 +138,12 @@ class Events:
         _check_kind(kind)
         self._callbacks.setdefault(kind, []).append(callback)
 
+        subscribed = True
+
         def off() -> None:
-            with suppress(KeyError, ValueError):  # it has been called before
+            nonlocal subscribed
+            if subscribed:  # a second call must not end another subscription of `callback`
+                subscribed = False
                 self._callbacks[kind].remove(callback)
                 if not self._callbacks[kind]:
                     del self._callbacks[kind]

@@ -9,7 +9,6 @@ import inspect
 import json
 import traceback
 from collections.abc import Callable, Iterator
-from types import FunctionType
 from typing import Any
 
 from .context import ActiveRun, Fail, Retry, enter
@@ -62,8 +61,6 @@ async def _call(
 def is_async(handler: Callable[..., Any]) -> bool:
     """Whether calling `handler` makes a coroutine: a function, method, partial or object with an
     async `__call__`."""
-    if type(handler) is FunctionType and handler.__code__.co_flags & inspect.CO_COROUTINE:
-        return True
     return _is(inspect.iscoroutinefunction, handler)
 
 

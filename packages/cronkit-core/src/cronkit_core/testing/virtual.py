@@ -129,6 +129,20 @@ async def _turn(seconds: float = 0) -> None:
     await asyncio.sleep(seconds)  # noqa: TID251
 
 
+def _checked(given: object, instant: object) -> tuple[list[Scheduler], VirtualClock]:
+    """The schedulers that `run_until` was given, and their clock."""
+    several = given if isinstance(given, Sequence) else [given]
+    schedulers = [one for one in several if isinstance(one, Scheduler)]
+    if not schedulers or len(schedulers) < len(several) or not isinstance(instant, datetime):
+        raise TypeError("run_until takes a scheduler, or some, and the instant until which to work")
+    if instant.tzinfo is None:
+        raise NaiveDatetime("instant", instant)
+    clock = schedulers[0].clock
+    if not isinstance(clock, VirtualClock):
+        raise TypeError(f"run_until needs a VirtualClock, not {type(clock).__name__}")
+    return schedulers, clock
+
+
 async def run_until(scheduler: Scheduler | Sequence[Scheduler], instant: datetime) -> None:
     """Let a scheduler, or several that share one VirtualClock, work until `instant`; they are
     started.
@@ -136,15 +150,7 @@ async def run_until(scheduler: Scheduler | Sequence[Scheduler], instant: datetim
     Returns when everything that is due at or before it is done. Raises NaiveDatetime, and TypeError
     for what is no instant, or no scheduler on a VirtualClock.
     """
-    schedulers = [scheduler] if isinstance(scheduler, Scheduler) else scheduler
-    given: tuple[object, object] = schedulers, instant
-    if not (isinstance(given[0], Sequence) and schedulers and isinstance(given[1], datetime)):
-        raise TypeError("run_until takes a scheduler, or some, and the instant until which to work")
-    if instant.tzinfo is None:
-        raise NaiveDatetime("instant", instant)
-    clock = schedulers[0].clock
-    if not isinstance(clock, VirtualClock):
-        raise TypeError(f"run_until needs a VirtualClock, not {type(clock).__name__}")
+    schedulers, clock = _checked(scheduler, instant)
     await settle(*schedulers)
     while (left := (instant - clock.now()).total_seconds()) > 0:
         timer = clock.next_timer()
