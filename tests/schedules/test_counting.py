@@ -111,7 +111,31 @@ def test_other_kinds_are_counted_at_whole_seconds(spec: Any, window: tuple[int, 
     schedule = parse_schedule({"any": [spec, "0 * * * *"]})
     start = START + window[0] * MICRO
     end = start + window[1] * MICRO
-    assert schedule.count_between(start, end) == one_by_one(schedule, start, end)
+    expected = one_by_one(schedule, start, end)
+    assert schedule.count_between(start, end) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_tally, "_LISTED", -1)  # nothing is listed
+        assert schedule.count_between(start, end) == expected
+        assert schedule.count_between(end, start) == 0
+
+
+def test_few_slots_are_counted_without_a_year_written_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which takes a tenth of a second and more where the interval is odd."""
+    monkeypatch.setattr(_tally, "_whole_seconds", None)
+    strides = {"rrule": "FREQ=SECONDLY;INTERVAL=3601", "dtstart": "1970-06-20T07:41:44"}
+    either = {"any": [{"calendar": "*-*-01..15 *:30/3:11"}, strides]}
+    bounds = {"start_at": "2026-01-01T00:10:00.5", "end_at": "2026-01-01T00:47:00"}
+    hour = START, START + timedelta(hours=1)
+    for spec, expected in (
+        (either, 11),
+        ({"any": [{"schedule": either, **bounds}, "0 * * * *"]}, 7),
+        ({"schedule": either, "except": ["30 * * * * *", strides]}, 10),
+        ({"any": [{"schedule": strides, "except": [{"calendar": "*:*:*"}]}, 1800]}, 2),
+    ):
+        schedule = parse_schedule(spec)
+        assert schedule.count_between(*hour) == expected == one_by_one(schedule, *hour)
 
 
 STEPS = st.integers(1, 60)

@@ -6,13 +6,15 @@ again, or nothing (the Chinese remainder theorem). So the number of slots of any
 bound of them is a sum over progressions, each with a factor (inclusion and exclusion).
 
 All other kinds name whole seconds. Of these a book tells, year by year; at other fractions of a
-second there is nothing of them, and the sum alone is right.
+second there is nothing of them, and the sum alone is right. To write down a first year takes longer
+than to go through a few slots, so these are listed.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from math import gcd
 
 from ._book import Book
@@ -27,6 +29,7 @@ from .once import OnceSchedule
 MAX_PAIRS = 100_000
 """How many pairs of progressions may be looked at for a sum: of a quarter of a microsecond each."""
 
+_LISTED = 32  # how many slots are looked at one by one, before a year is written down
 _KEPT = 64  # of how many schedules the whole seconds are kept on paper, of about 0.2 MB each
 _MICRO = timedelta(microseconds=1)
 _STOP = END * SECOND
@@ -40,15 +43,41 @@ def count_between(schedule: Schedule, start: datetime, end: datetime) -> int | N
     """How many slots `schedule` has after `start` and up to `end`, aware UTC datetimes. None where
     the croniter dialect names some of them, or MAX_PAIRS are not enough."""
     window = range(_micros(start) + 1, _micros(end) + 1)
+    alone = _progressions_alone(schedule)
+    if not alone and (listed := _few(schedule, start, end)) is not None:
+        return len(listed)
     try:
         total = _Sum(schedule, window).total
-        if _progressions_alone(schedule):
+        if alone:
             return total
         total -= _Sum(schedule, shared(range(0, _STOP, SECOND), window)).total
     except _TooManyError:
         return None
     book = _whole_seconds(schedule)
     return total + book.count_between(start, end) if book.exact else None
+
+
+def _few(schedule: Schedule, start: datetime, end: datetime) -> set[datetime] | None:
+    """The slots after `start` and up to `end`; None where more than a few are to be looked at."""
+    if isinstance(schedule, Union):
+        found: set[datetime] = set()
+        for member in schedule.members:
+            more = _few(member, start, end)
+            if more is None:
+                return None
+            found |= more
+        return found if len(found) <= _LISTED else None
+    if isinstance(schedule, Bounded):
+        if schedule.start is not None and schedule.start > start:
+            start = schedule.start - _MICRO
+        if schedule.end is not None and schedule.end <= end:
+            end = schedule.end - _MICRO if schedule.end > start else start
+        return _few(schedule.schedule, start, end)
+    if isinstance(schedule, Except):
+        kept = _few(schedule.schedule, start, end)
+        return None if kept is None else set(filter(schedule.leaves, kept))
+    found = set(islice(schedule.between(start, end), _LISTED + 1)) if start < end else set()
+    return found if len(found) <= _LISTED else None
 
 
 @lru_cache(maxsize=_KEPT)
