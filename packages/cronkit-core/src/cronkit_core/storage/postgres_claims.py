@@ -86,9 +86,9 @@ class Claims(Edits):
         now, taken = await self._take(tx, now, limit, full_groups)
         candidates, running, live_rows = await fetch_together(
             tx,
-            self._expired(now, limit),
-            self._running_in_groups(),
-            self._live([record.name for record in taken.tasks]),
+            self._expired_query(now, limit),
+            self._groups_query(),
+            self._live_query([record.name for record in taken.tasks]),
         )
         await self._take_expired(tx, taken, now, candidates)
         live: dict[str, list[LiveRun]] = {}
@@ -192,7 +192,7 @@ class Claims(Edits):
             if exhausted:
                 return
 
-    def _expired(self, now: datetime, limit: int) -> Query:
+    def _expired_query(self, now: datetime, limit: int) -> Query:
         """The runs whose lease is over."""
         return (
             f"SELECT id, task_name FROM {self.run_rows} WHERE {EXPIRED} "
@@ -200,14 +200,14 @@ class Claims(Edits):
             (now, limit),
         )
 
-    def _running_in_groups(self) -> Query:
+    def _groups_query(self) -> Query:
         return (
             f"SELECT task_group, count(*) FROM {self.run_rows} "
             f"WHERE {RUNNING} AND task_group IS NOT NULL GROUP BY task_group",
             (),
         )
 
-    def _live(self, names: list[str]) -> Query:
+    def _live_query(self, names: list[str]) -> Query:
         """The live runs of tasks."""
         return (
             "SELECT task_name, id, slot, attempt, status, due_at, triggered_by "
