@@ -431,3 +431,18 @@ async def test_an_instance_whose_scheduler_is_off(
     async with other._cron_scheduler:
         ended = await other._cron_scheduler.wait_for_run(run.id)
     assert ended.status == cronkit_core.Status.SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"http_allow": ["https://\ud800"]}, "http_allow: bad URL"),
+        ({"http_allow": ["https://example.com/\ud800"]}, "http_allow: bad URL"),
+        ({"tasks": {"a": {"b" * 5_000: 1}}}, "unknown key"),
+        ({"tasks": {"a" * 900: "h"}}, "bad task 'h'"),
+    ],
+)
+def test_errors_are_short_whatever_they_are_about(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(StartupError, match=message) as raised:
+        read_config(Datasette(memory=True, config={"plugins": {configuration.PLUGIN: config}}), NOW)
+    assert max(map(len, str(raised.value).split("\n"))) < 600

@@ -57,7 +57,7 @@ def parse_url(text: str) -> URL:
 
     try:
         url = URL(text)
-    except InvalidURL as error:
+    except (InvalidURL, UnicodeEncodeError) as error:  # a half of a surrogate pair is the latter
         raise InvalidTask(f"bad URL: {error}") from None
     if url.scheme not in PORTS or not url.host:
         raise InvalidTask("bad URL: one that begins with http:// or https:// and a host is wanted")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PLUGIN = "datasette-cron"
 SECTION = f"plugins.{PLUGIN}"
+MAX_KEY = 100
+"""Characters of a key that an error repeats."""
 
 TASK_KEYS = ("handler", "schedule", "timezone", "config", "enabled")
 POLICY_KEYS = tuple(f.name for f in fields(Policies))
@@ -79,7 +81,10 @@ def place(*keys: str) -> str:
     plain = re.compile(r"[\w:-]+")
     path = SECTION
     for key in keys:
-        path += f".{key}" if plain.fullmatch(key) else f"[{json.dumps(key, ensure_ascii=False)}]"
+        short = key if len(key) <= MAX_KEY else f"{key[:MAX_KEY]}..."
+        path += (
+            f".{short}" if plain.fullmatch(short) else f"[{json.dumps(short, ensure_ascii=False)}]"
+        )
     return path
 
 
