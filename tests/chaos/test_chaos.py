@@ -12,7 +12,7 @@ from requires import need
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-def check(storage, fault, folder, server=None, seconds=1.5):
+def check(storage, fault, folder, server=None, seconds=2.0):
     if fault == "clock step":
         need("faketime", shutil.which("faketime"))
     try:
