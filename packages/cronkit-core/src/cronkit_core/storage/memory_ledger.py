@@ -26,7 +26,7 @@ _PLACES = {kind: {name: i for i, name in enumerate(names)} for kind, names in _N
 
 
 def changed(record: Record, **changes: Any) -> Record:
-    """`dataclasses.replace` for a task or a run, in a third of the time."""
+    """`dataclasses.replace` for a task or a run, but quicker: each run of a burst takes three."""
     kind = type(record)
     values = list(_VALUES[kind](record))
     for name, value in changes.items():
