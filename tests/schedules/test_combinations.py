@@ -285,6 +285,12 @@ def test_bounds_in_another_zone_leave_excluded_dates_where_they_are() -> None:
     )
 
 
+def parts_of(micros: int, number: int, part: int) -> dict[str, Any]:
+    """Of every so many microseconds one slot in a `number`."""
+    anchor = datetime(1970, 1, 1, tzinfo=UTC) + part * micros * MICRO
+    return {"interval": micros * number / 1_000_000, "anchor": anchor.isoformat()}
+
+
 PROOFS = [
     ({"schedule": "30 9 * * *", "except": ["30 * * * *", "2190s"]}, None),
     ({"schedule": "30 9 * * *", "except": ["30 * * * *", "FREQ=MINUTELY;INTERVAL=37"]}, None),
@@ -313,6 +319,23 @@ PROOFS = [
             {"schedule": 30, "except": [{"from": "2000-01-04", "to": "2000-06-04"}]},
         ]},
         "2000-06-04T21:53",
+    ),
+    # At more fractions of a second than can be written down.
+    ({"schedule": 0.977123, "except": [parts_of(977_123, 2, 0), parts_of(977_123, 2, 1)]}, None),
+    (
+        {"schedule": 0.977123, "except": [
+            parts_of(977_123, 3, 0), parts_of(977_123, 6, 4), parts_of(977_123, 6, 1),
+            parts_of(977_123, 3, 2), "* * * * * *",
+        ]},
+        None,
+    ),
+    (
+        {"schedule": 0.977123, "except": [
+            parts_of(977_123, 3, 0), parts_of(977_123, 3, 1),
+            {"schedule": parts_of(977_123, 3, 2),
+             "except": [{"from": "1986-02-04", "to": "2013-06-30"}]},
+        ]},
+        "2013-06-30T21:59:57.174997",
     ),
 ]  # fmt: skip
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from math import lcm
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cronkit_core import schedules
-from cronkit_core.schedules import Schedule, _tally, parse_schedule
+from cronkit_core.schedules import Schedule, _book, _progressions, _tally, parse_schedule
 
 ENGINE = str(Path(schedules.__file__).parent)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -119,6 +120,29 @@ def test_other_kinds_are_counted_at_whole_seconds(spec: Any, window: tuple[int, 
         assert schedule.count_between(end, start) == 0
 
 
+@given(st.recursive(st.one_of(progressions, rules), combined, max_leaves=8), windows)
+def test_slots_at_any_fraction_of_a_second_are_found_by_arithmetic(
+    spec: Any, window: tuple[int, int]
+) -> None:
+    schedule = parse_schedule(spec)
+    start = START + window[0] * MICRO
+    end = start + window[1] * MICRO
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_book, "MAX_FRACTIONS", 0)  # so that no fraction is written down by itself
+        book = _book.Book.of(schedule)
+    assert book is not None
+    assert book.exact
+    slots = list(islice(schedule.between(start, end), 40))
+    if len(slots) == 40:
+        end = slots[-1]
+    assert book.count_between(start, end) == len(slots)
+    places = [start, *slots, end + MICRO]
+    assert [book.next_after(place) for place in places[: len(slots)]] == slots
+    assert [book.previous_before(place) for place in places[2:][: len(slots)]] == slots
+    assert book.next_after(end) == schedule.next_after(end)
+    assert book.previous_before(start) == schedule.previous_before(start)
+
+
 def test_few_slots_are_counted_without_a_year_written_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -147,7 +171,7 @@ def test_what_progressions_share(
 ) -> None:
     one = range(start, start + step * size, step)
     other = range(other_start, other_start + other_step * other_size, other_step)
-    assert list(_tally.shared(one, other)) == sorted({*one} & {*other})
+    assert list(_progressions.shared(one, other)) == sorted({*one} & {*other})
 
 
 @pytest.mark.parametrize(
@@ -199,7 +223,7 @@ def test_all_of_the_calendar_is_counted_in_few_steps() -> None:
 def test_more_progressions_than_a_sum_is_made_of_are_counted_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_tally, "MAX_PAIRS", 3)
+    monkeypatch.setattr(_progressions, "MAX_PAIRS", 3)
     for steps in ([0.5, 0.75, 0.25, 1.5], [0.9771, 0.9833, 0.9877, 0.9911]):
         schedule = parse_schedule({"any": steps})
         out = parse_schedule({"schedule": {"any": steps[:3]}, "except": [steps[3]]})

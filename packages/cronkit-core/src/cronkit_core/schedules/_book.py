@@ -18,29 +18,52 @@ from .interval import EPOCH, IntervalSchedule
 from .once import OnceSchedule
 
 if TYPE_CHECKING:
+    from ._progressions import Progressions
     from .exclude import Except
 
 MAX_FRACTIONS = 1_000
 """At how many different fractions of a second the slots of a schedule may lie to be written down.
 An interval of so many milliseconds has at most that many."""
 
+MAX_TERMS = 1_000
+"""How many progressions a book may have, of about 0.3 kB each."""
+
 _MICRO = timedelta(microseconds=1)
 
 
 class Book:
-    """A schedule on paper: for each fraction of a second at which it has slots, the seconds."""
+    """A schedule on paper: for each fraction of a second at which it has slots, the seconds. Where
+    these are too many, only what it has on whole seconds is, and what lies between is arithmetic.
+    """
 
-    def __init__(self, papers: dict[int, Paper], exact: bool) -> None:
+    def __init__(
+        self, papers: dict[int, Paper], exact: bool, between: Progressions | None = None
+    ) -> None:
+        """`between` are all slots at other fractions than those of `papers`."""
         self._papers = papers
+        self._between = between
         self.exact = exact
         """Whether it has the slots of the schedule and nothing else; if not, it has more."""
 
     @classmethod
     def of(cls, schedule: Schedule) -> Book | None:
-        """The book of `schedule`; None when its slots lie at too many fractions of a second, or at
-        any."""
+        """The book of `schedule`; None when that would be too much, or when only its slots are
+        known, one by one."""
         fractions = _fractions(schedule)
-        return None if fractions is None else cls.at(schedule, fractions)
+        if fractions is not None:
+            return cls.at(schedule, fractions)
+        from ._progressions import CALENDAR, Progressions, TooManyError, UnknownKindError, alone
+
+        only = alone(schedule)
+        between = Progressions.of if only else Progressions.between_seconds
+        try:
+            found = between(schedule, CALENDAR)
+        except (TooManyError, UnknownKindError):
+            return None
+        if len(found) > MAX_TERMS:
+            return None
+        writer = _Writer(0)
+        return cls({} if only else {0: writer.write(schedule)}, writer.exact, found)
 
     @classmethod
     def at(cls, schedule: Schedule, fractions: Iterable[int]) -> Book:
@@ -51,26 +74,31 @@ class Book:
 
     def next_after(self, after: datetime) -> datetime | None:
         """The first slot strictly after the instant `after`, or None."""
-        slots = (
+        slots = [
             _slot(paper.first_from(_second(after, micro - 1)), micro)
             for micro, paper in self._papers.items()
-        )
+        ]
+        if self._between is not None:
+            slots.append(self._between.next_after(after))
         return min((slot for slot in slots if slot is not None), default=None)
 
     def previous_before(self, before: datetime) -> datetime | None:
         """The last slot strictly before the instant `before`, or None."""
-        slots = (
+        slots = [
             _slot(paper.last_before(_second(before, micro)), micro)
             for micro, paper in self._papers.items()
-        )
+        ]
+        if self._between is not None:
+            slots.append(self._between.previous_before(before))
         return max((slot for slot in slots if slot is not None), default=None)
 
     def count_between(self, start: datetime, end: datetime) -> int:
         """How many slots there are after `start` and up to `end`."""
-        return sum(
+        total = sum(
             paper.count(_second(start, micro - 1), _second(end, micro - 1))
             for micro, paper in self._papers.items()
         )
+        return total + (self._between.count_between(start, end) if self._between else 0)
 
 
 def _second(at: datetime, micro: int) -> int:

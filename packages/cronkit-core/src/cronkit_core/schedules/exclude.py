@@ -24,8 +24,9 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 _PATIENCE = 16  # excluded slots in a row before the search looks into the book
 _BOOKS = 256  # of how many schedules what was written down is kept, of about 0.2 MB each
 _MOST_UNKNOWN = 50_000
-"""How many slots in a row may be taken out where one side is a schedule of which only its slots are
-known, one by one (the croniter dialect); what loses more is taken to name no further slot."""
+"""How many slots in a row may be taken out where there is no book: where one side is a schedule of
+which only its slots are known, one by one (the croniter dialect), or where that would be too much
+(see `_book`). What loses more is taken to name no further slot."""
 
 
 @dataclass(frozen=True, slots=True)
