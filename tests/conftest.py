@@ -34,7 +34,7 @@ settings.register_profile(
     "soak",
     settings.get_profile("quick"),
     derandomize=False,
-    max_examples=24_000 if SOAK == 1 else max(SOAK, 1),
+    max_examples=12_000 if SOAK == 1 else max(SOAK, 1),
 )
 settings.load_profile("soak" if SOAK else "quick")
 

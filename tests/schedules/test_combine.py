@@ -299,8 +299,8 @@ def test_jumps(spec: dict[str, Any], asked: int, zone: str | None, monkeypatch: 
     monkeypatch.setattr(exclude, "_PATIENCE", 16)
     schedule = parse_schedule(spec, zone)
     assert isinstance(schedule, Except)
-    book = exclude._book_of(schedule)
-    monkeypatch.setattr(exclude, "_book_of", lambda _: book)
+    book = exclude.book_of(schedule)
+    monkeypatch.setattr(exclude, "book_of", lambda _: book)
     counted = Counted(schedule.schedule)
     schedule._schedule = counted
     schedule.next_after(utc("2027-07-11T12:00"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import lru_cache
 from math import gcd
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ An interval of so many milliseconds has at most that many."""
 MAX_TERMS = 1_000
 """How many progressions a book may have, of about 0.3 kB each."""
 
+_KEPT = 256  # of how many schedules the books are kept, of about 0.2 MB each
 _MICRO = timedelta(microseconds=1)
 
 
@@ -99,6 +101,12 @@ class Book:
             for micro, paper in self._papers.items()
         )
         return total + (self._between.count_between(start, end) if self._between else 0)
+
+
+@lru_cache(maxsize=_KEPT)
+def book_of(schedule: Schedule) -> Book | None:
+    """The book of `schedule`, as `Book.of` has it, which is kept."""
+    return Book.of(schedule)
 
 
 def _second(at: datetime, micro: int) -> int:

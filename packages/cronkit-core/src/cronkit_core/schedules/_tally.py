@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 
-from ._book import Book
+from ._book import Book, book_of
 from ._progressions import Progressions, TooManyError, UnknownKindError, alone, micros
 from .base import Schedule
 from .combine import Bounded, Union
@@ -23,10 +23,17 @@ _KEPT = 64  # of how many schedules the whole seconds are kept on paper, of abou
 _MICRO = timedelta(microseconds=1)
 
 
-def count_between(schedule: Schedule, start: datetime, end: datetime) -> int | None:
-    """How many slots `schedule` has after `start` and up to `end`, aware UTC datetimes. None where
-    the croniter dialect or a kind that is not ours names some of them, or MAX_PAIRS are not
-    enough."""
+def count_between(schedule: Schedule, start: datetime, end: datetime) -> int:
+    """How many slots `schedule` has after `start` and up to `end`, aware UTC datetimes."""
+    found = _by_arithmetic(schedule, start, end)
+    if found is None and (book := book_of(schedule)) is not None and book.exact:
+        found = book.count_between(start, end)
+    return sum(1 for _ in schedule.between(start, end)) if found is None else found
+
+
+def _by_arithmetic(schedule: Schedule, start: datetime, end: datetime) -> int | None:
+    """As `count_between` has it; None where the croniter dialect or a kind that is not ours names
+    some of the slots, or MAX_PAIRS are not enough."""
     window = range(micros(start) + 1, micros(end) + 1)
     if not (only := alone(schedule)) and (listed := _few(schedule, start, end)) is not None:
         return len(listed)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ..errors import InvalidSchedule
 from .base import Schedule, instant
 from .moment import Moment, parse_moment
-
-if TYPE_CHECKING:
-    from ._book import Book
 
 _MICRO = timedelta(microseconds=1)
 _FIRST = datetime.min.replace(tzinfo=UTC)
@@ -21,7 +18,7 @@ _FIRST = datetime.min.replace(tzinfo=UTC)
 class Union(Schedule):
     """The slots of all its members, each instant once."""
 
-    __slots__ = ("_members", "_written")
+    __slots__ = ("_members",)
 
     kind: ClassVar[str] = "any"
 
@@ -30,7 +27,6 @@ class Union(Schedule):
         if not members:
             raise InvalidSchedule("'any' of nothing: give at least one schedule", where="any")
         self._members = tuple(members)
-        self._written: tuple[Book | None] | None = None
 
     @property
     def members(self) -> tuple[Schedule, ...]:
@@ -68,21 +64,7 @@ class Union(Schedule):
             return self._members[0].count_between(start, end)
         from ._tally import count_between
 
-        start, end = instant(start, "start"), instant(end, "end")
-        found = count_between(self, start, end)
-        if found is not None:
-            return found
-        if self._book is not None and self._book.exact:
-            return self._book.count_between(start, end)
-        return sum(1 for _ in self.between(start, end))
-
-    @property
-    def _book(self) -> Book | None:
-        if self._written is None:
-            from ._book import Book
-
-            self._written = (Book.of(self),)
-        return self._written[0]
+        return count_between(self, instant(start, "start"), instant(end, "end"))
 
     def describe(self) -> str:
         if len(self._members) == 1:

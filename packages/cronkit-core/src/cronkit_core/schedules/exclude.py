@@ -6,11 +6,10 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from ..errors import InvalidSchedule
-from ._book import Book
+from ._book import book_of
 from ._local import END, SECOND, load_zone, zone_clock
 from ._spec import check_keys
 from .base import Schedule, instant
@@ -22,7 +21,6 @@ _MICRO = timedelta(microseconds=1)
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _PATIENCE = 16  # excluded slots in a row before the search looks into the book
-_BOOKS = 256  # of how many schedules what was written down is kept, of about 0.2 MB each
 _MOST_UNKNOWN = 50_000
 """How many slots in a row may be taken out where there is no book: where one side is a schedule of
 which only its slots are known, one by one (the croniter dialect), or where that would be too much
@@ -156,7 +154,7 @@ class Except(Schedule):
             taken += 1
             if taken == _MOST_UNKNOWN:
                 return None
-            if taken % _PATIENCE == 0 and (book := self._book) is not None:
+            if taken % _PATIENCE == 0 and (book := book_of(self)) is not None:
                 found = book.next_after(after)
                 if found is None or book.exact:
                     return found
@@ -180,7 +178,7 @@ class Except(Schedule):
             taken += 1
             if taken == _MOST_UNKNOWN:
                 return None
-            if taken % _PATIENCE == 0 and (book := self._book) is not None:
+            if taken % _PATIENCE == 0 and (book := book_of(self)) is not None:
                 found = book.previous_before(before)
                 if found is None or book.exact:
                     return found
@@ -195,12 +193,7 @@ class Except(Schedule):
         if self._schedules:
             from ._tally import count_between
 
-            found = count_between(self, start, end)
-            if found is not None:
-                return found
-            if self._book is not None and self._book.exact:
-                return self._book.count_between(start, end)
-            return super().count_between(start, end)
+            return count_between(self, start, end)
         total = self._schedule.count_between(start, end)
         for first, stop in self.spans:
             after = start if first <= start or first == _FIRST else first - _MICRO
@@ -214,10 +207,6 @@ class Except(Schedule):
         """The stretches of instants that are taken out, in order, each from one instant on and
         before another."""
         return list(zip(self._starts, self._ends, strict=True))
-
-    @property
-    def _book(self) -> Book | None:
-        return _book_of(self)
 
     def leaves(self, at: datetime) -> bool:
         """Whether nothing takes out the instant `at`."""
@@ -309,11 +298,6 @@ def _merged(spans: list[tuple[datetime, datetime]]) -> list[tuple[datetime, date
         else:
             merged.append((start, end))
     return merged
-
-
-@lru_cache(maxsize=_BOOKS)
-def _book_of(schedule: Except) -> Book | None:
-    return Book.of(schedule)
 
 
 def _covers(outer: Schedule, inner: Schedule) -> bool:
