@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -54,6 +54,9 @@ _WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 _FIRST = datetime.fromisoformat("1990-01-01")
 _LAST = datetime.fromisoformat("2035-01-01")
+_WALLS = st.datetimes(_FIRST, _LAST)
+
+# What is drawn from again and again is made once: to make a strategy takes longer than to draw.
 
 FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY", "HOURLY", "MINUTELY", "SECONDLY")
 
@@ -73,6 +76,13 @@ def instants(
     microseconds: bool = True,
 ) -> SearchStrategy[datetime]:
     """Aware datetimes in UTC between two aware ones; without `microseconds`, at whole seconds."""
+    return _instants(min_value, max_value, microseconds)
+
+
+@lru_cache(maxsize=64)
+def _instants(
+    min_value: datetime, max_value: datetime, microseconds: bool
+) -> SearchStrategy[datetime]:
     low, high = (d.astimezone(UTC).replace(tzinfo=None) for d in (min_value, max_value))
     drawn = st.datetimes(low, high, timezones=st.just(UTC))
     return drawn if microseconds else drawn.map(lambda d: d.replace(microsecond=0))
@@ -96,11 +106,15 @@ def instants_near_transitions(
     if not changes:
         return draw(instants(start, end))
     change = draw(st.sampled_from(changes)).instant
-    seconds = int(within.total_seconds())
+    return change + draw(_distances(int(within.total_seconds())))
+
+
+@lru_cache(maxsize=64)
+def _distances(seconds: int) -> SearchStrategy[timedelta]:
     minute = st.integers(-seconds // 60, seconds // 60).map(lambda n: timedelta(minutes=n))
     second = st.integers(-seconds, seconds).map(lambda n: timedelta(seconds=n))
     close = st.sampled_from((0, -1, 1, -1_000_000, 1_000_000)).map(lambda n: timedelta(0, 0, n))
-    return change + draw(st.one_of(close, minute, second))
+    return st.one_of(close, minute, second)
 
 
 # Cron
@@ -120,6 +134,7 @@ def cron_expressions(
     return _cron_expressions(frozenset(features))
 
 
+@cache
 @st.composite
 def _cron_expressions(draw: DrawFn, all_features: frozenset[str]) -> str:
     features = draw(st.sampled_from((all_features & _COMMON, all_features, all_features)))
@@ -139,6 +154,7 @@ def _cron_expressions(draw: DrawFn, all_features: frozenset[str]) -> str:
     return " ".join(fields)
 
 
+@cache
 @st.composite
 def _day_fields(draw: DrawFn, features: frozenset[str]) -> tuple[str, str]:
     kind = draw(st.sampled_from(("neither", "neither", "week", "month", "both")))
@@ -267,23 +283,24 @@ def rrules(
     DTSTART is in one of `zones` (of `timezones()` when None) and at one of `starts`, naive wall
     times (when None, from 1990 to 2034).
     """
-    freq = draw(st.sampled_from([f for f in FREQUENCIES if f in frequencies]))
+    freq = draw(st.sampled_from(tuple(f for f in FREQUENCIES if f in frequencies)))
     zone = draw(timezones() if zones is None else zones)
-    start = draw(st.datetimes(_FIRST, _LAST) if starts is None else starts)
+    start = draw(_WALLS if starts is None else starts)
     start = start.replace(microsecond=0, second=draw(st.sampled_from((0, 0, 0, 30))))
     parts = [f"FREQ={freq}"]
     longest = {"HOURLY": 50, "MINUTELY": 200, "SECONDLY": 900}.get(freq, 6)
     if (interval := draw(st.sampled_from((1, 1, 2, 3, longest)))) > 1:
         parts.append(f"INTERVAL={interval}")
     parts += draw(_rrule_days(freq))
-    parts += draw(_rrule_clock(freq))
+    parts += draw(_rrule_clock())
     if any(part.startswith("BY") for part in parts) and draw(st.integers(0, 5)) == 5:
         parts.append(f"BYSETPOS={draw(_numbers(1, 4, negative=True))}")
     end = draw(st.sampled_from(("none", "count", "until"))) if ends else "none"
     if end == "count":
         parts.append(f"COUNT={draw(st.integers(1, 30))}")
     elif end == "until":
-        parts.append("UNTIL=" + draw(_until(start)))
+        until = _stamp(start + draw(_WEEK_HOURS))
+        parts.append(f"UNTIL={draw(st.sampled_from((until + 'Z', until[:8])))}")
     if freq in ("WEEKLY", "YEARLY") and draw(st.booleans()):
         parts.append("WKST=" + draw(st.sampled_from(("MO", "SU", "TH"))))
     written = _stamp(start)
@@ -291,6 +308,10 @@ def rrules(
     return f"{line}\nRRULE:{';'.join(parts)}"
 
 
+_WEEK_HOURS = st.integers(0, 3000).map(lambda number: timedelta(hours=7 * number))
+
+
+@cache
 def _numbers(low: int, high: int, *, negative: bool = False) -> SearchStrategy[str]:
     number = st.integers(low, high)
     if negative:
@@ -299,6 +320,7 @@ def _numbers(low: int, high: int, *, negative: bool = False) -> SearchStrategy[s
     return lists.map(lambda values: ",".join(map(str, values)))
 
 
+@cache
 @st.composite
 def _rrule_days(draw: DrawFn, freq: str) -> list[str]:
     parts: dict[str, SearchStrategy[str]] = {"BYMONTH": _numbers(1, 12)}
@@ -308,7 +330,7 @@ def _rrule_days(draw: DrawFn, freq: str) -> list[str]:
         parts["BYWEEKNO"] = _numbers(1, 53, negative=True)
     if freq not in ("DAILY", "WEEKLY", "MONTHLY"):
         parts["BYYEARDAY"] = _numbers(1, 366, negative=True)
-    chosen = draw(st.lists(st.sampled_from(sorted(parts)), max_size=2, unique=True))
+    chosen = draw(_up_to_two(tuple(sorted(parts))))
     if {"BYWEEKNO", "BYYEARDAY"} <= set(chosen):
         # Of which year is 1 January the first day when it is in the last week of the one before?
         chosen.remove("BYYEARDAY")
@@ -319,25 +341,29 @@ def _rrule_days(draw: DrawFn, freq: str) -> list[str]:
     return written
 
 
+@cache
+def _up_to_two(names: tuple[str, ...]) -> SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(names), max_size=2, unique=True)
+
+
+_SOME_DAYS = st.lists(st.sampled_from(_WEEKDAYS), min_size=1, max_size=3, unique=True)
+
+
+@cache
 @st.composite
 def _by_day(draw: DrawFn, numbered: bool) -> str:
-    days = draw(st.lists(st.sampled_from(_WEEKDAYS), min_size=1, max_size=3, unique=True))
+    days = draw(_SOME_DAYS)
     if not numbered:
         return ",".join(days)
     which = st.sampled_from(("", "1", "2", "-1", "-2", "5"))
     return ",".join(draw(which) + day for day in days)
 
 
+@cache
 @st.composite
-def _rrule_clock(draw: DrawFn, freq: str) -> list[str]:
+def _rrule_clock(draw: DrawFn) -> list[str]:
     parts = {"BYHOUR": _numbers(0, 23), "BYMINUTE": _numbers(0, 59), "BYSECOND": _numbers(0, 59)}
-    names = st.lists(st.sampled_from(("BYHOUR", "BYMINUTE", "BYSECOND")), max_size=2, unique=True)
-    return [f"{name}={draw(parts[name])}" for name in sorted(draw(names))]
-
-
-def _until(start: datetime) -> SearchStrategy[str]:
-    later = st.integers(0, 3000).map(lambda hours: start + timedelta(hours=7 * hours))
-    return later.flatmap(lambda end: st.sampled_from((f"{_stamp(end)}Z", _stamp(end)[:8])))
+    return [f"{name}={draw(parts[name])}" for name in sorted(draw(_up_to_two(tuple(parts))))]
 
 
 def _stamp(wall: datetime) -> str:
@@ -371,24 +397,31 @@ def schedules(*, nested: bool = True) -> SearchStrategy[Any]:
     """Specs for `parse_schedule`: cron, RRULE, intervals, one moment; where `nested`, unions,
     exclusions and bounds of these, too. Their intervals are of 30 seconds and more, for the sake of
     those who walk through the slots."""
+    return _schedules(nested)
+
+
+@cache
+def _schedules(nested: bool) -> SearchStrategy[Any]:
     single: SearchStrategy[Any] = st.one_of(cron_expressions(), _cron_dicts(), rrules(), _others())
     if not nested:
         return single
     return st.one_of(single, st.recursive(single, _combined, max_leaves=5))
 
 
+_OPTIONS = {"days": ("either", "both"), "gap": ("skip", "after"), "overlap": ("first", "both")}
+_SOME_OPTIONS = st.lists(st.sampled_from(tuple(sorted(_OPTIONS))), unique=True)
+
+
 @st.composite
 def _cron_dicts(draw: DrawFn) -> dict[str, Any]:
     spec: dict[str, Any] = {"cron": draw(cron_expressions())}
-    options = {"days": ("either", "both"), "gap": ("skip", "after"), "overlap": ("first", "both")}
-    for key in draw(st.lists(st.sampled_from(sorted(options)), unique=True)):
-        spec[key] = draw(st.sampled_from(options[key]))
+    for key in draw(_SOME_OPTIONS):
+        spec[key] = draw(st.sampled_from(_OPTIONS[key]))
     return spec
 
 
 def _others() -> SearchStrategy[Any]:
-    walls = st.datetimes(_FIRST, _LAST)
-    once = walls.map(lambda d: {"at": d.replace(microsecond=0).isoformat()})
+    once = _WALLS.map(lambda d: {"at": d.replace(microsecond=0).isoformat()})
     every = intervals(timedelta(seconds=30))
     return st.one_of(every, every.map(lambda length: {"interval": length}), once)
 
@@ -404,14 +437,21 @@ def _combined(parts: SearchStrategy[Any]) -> SearchStrategy[Any]:
     return st.one_of(unions(parts), _exclusions(parts), _bounds(parts))
 
 
+_DATES = st.dates(_FIRST.date(), _LAST.date())
+
+
+@lru_cache(maxsize=64)
+def _excluded(parts: SearchStrategy[Any]) -> SearchStrategy[list[Any]]:
+    spans = st.tuples(_DATES, _DATES).map(sorted)
+    ranges = spans.map(lambda ab: {"from": ab[0].isoformat(), "to": ab[1].isoformat()})
+    some = st.one_of(_DATES.map(lambda d: d.isoformat()), ranges, parts)
+    return st.lists(some, min_size=1, max_size=3)
+
+
 @st.composite
 def _exclusions(draw: DrawFn, parts: SearchStrategy[Any]) -> dict[str, Any]:
-    dates = st.dates(_FIRST.date(), _LAST.date())
-    spans = st.tuples(dates, dates).map(sorted)
-    ranges = spans.map(lambda ab: {"from": ab[0].isoformat(), "to": ab[1].isoformat()})
-    excluded = st.one_of(dates.map(lambda d: d.isoformat()), ranges, parts)
     spec = draw(parts)
-    return {"schedule": spec, "except": draw(st.lists(excluded, min_size=1, max_size=3))}
+    return {"schedule": spec, "except": draw(_excluded(parts))}
 
 
 @st.composite

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -33,6 +34,11 @@ _LENGTHS = st.one_of(st.integers(1, 3600), st.floats(0.001, 1e6))
 
 def policies() -> SearchStrategy[dict[str, Any]]:
     """Keyword arguments of `add_task` that are policies: any number of them."""
+    return _policies()
+
+
+@cache
+def _policies() -> SearchStrategy[dict[str, Any]]:
     optional: dict[str, SearchStrategy[Any]] = {
         "overlap": st.sampled_from([policy.value for policy in Overlap]),
         "catch_up": st.sampled_from([policy.value for policy in CatchUp]),
@@ -64,7 +70,7 @@ def tasks(
     (else of any kind), a config, and, at times, a time zone and policies."""
     task = {
         "name": draw(_NAMES),
-        "handler": draw(st.sampled_from(list(handlers))),
+        "handler": draw(st.sampled_from(tuple(handlers))),
         "schedule": draw(schedules() if specs is None else specs),
         "config": draw(_configs()),
     }
@@ -88,6 +94,7 @@ def _retries() -> SearchStrategy[dict[str, Any]]:
     )
 
 
+@cache
 def _configs() -> SearchStrategy[dict[str, Any]]:
     # Whole numbers that other readers of JSON do not round.
     leaf = st.one_of(
