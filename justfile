@@ -2,6 +2,9 @@
 
 set positional-arguments
 
+# Where this is set, as in some containers, each process that a test starts compiles all anew.
+export PYTHONDONTWRITEBYTECODE := ""
+
 # list the recipes
 [private]
 default:
