@@ -39,6 +39,16 @@ def asked_now() -> Asked | None:
 
 
 @contextmanager
+def unasked() -> Iterator[None]:
+    """What is called meanwhile is no part of the operation that it happens in."""
+    token = _asked.set(None)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+@contextmanager
 def ask(world: World, kind: str, name: str, **options: Any) -> Iterator[Asked]:
     """What is called meanwhile is a part of that operation. When it raises, nothing is known of
     it; when it does not, it must have done what was asked."""

@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from sim_asked import unasked
 from sim_handlers import Work
 from sim_link import CallFault, Link
 from sim_loop import Process
@@ -30,6 +31,15 @@ class NodeClock(SystemClock):
 
     def monotonic(self) -> float:
         return self._node.world.loop.time() - self._process.slept
+
+
+class Starting(Scheduler):
+    """A scheduler that is opened by whoever asks it something first, for whom it also adds the
+    declared tasks; he has not asked for that."""
+
+    async def open(self) -> None:
+        with unasked():
+            await super().open()
 
 
 class Node:
@@ -93,7 +103,7 @@ class Node:
 
     def _make_scheduler(self) -> Scheduler:
         world, process = self.world, self.process
-        scheduler = Scheduler(
+        scheduler = Starting(
             Link(world.server, process, self),
             clock=NodeClock(self, process),
             name=self.name,
