@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from dataclasses import replace
 
 import pytest
@@ -25,7 +26,7 @@ from core_kit import (
 
 from cronkit_core import Event, LeaseLost, RunLost, StorageError
 from cronkit_core.schedules.base import Schedule
-from cronkit_core.storage.base import TaskWrite
+from cronkit_core.storage.base import RunQuery, TaskWrite
 
 MINUTE = {"interval": 60}
 RETRY = {"max_retries": 3, "base": 1, "jitter": 0}
@@ -442,6 +443,33 @@ async def test_leases_are_renewed_while_a_handler_takes_its_time(world: World) -
     await world.until(1190)
     assert notes.runs == [(600, 600, 1)]
     assert await story(one, "t") == [(600, 1, "success", None)]
+
+
+async def test_leases_are_renewed_while_the_end_of_another_run_is_written(
+    light_world: World,
+) -> None:
+    """The call hangs for longer than a lease, and more slots come due that wait for their turn."""
+    scheduler = await light_world.scheduler(Hangs, lease=30, poll=5)
+    hangs, clock, gate = scheduler.storage, light_world.clock, Gate()
+    await scheduler.add_task("long", gate, MINUTE, max_runs=1)
+    await scheduler.add_task("short", nothing, {"interval": 20})
+    await light_world.until(60)
+    hangs.hanging.add("finish")
+    least = math.inf
+    for _ in range(100):
+        clock.advance(1)
+        for _ in range(30):
+            await asyncio.sleep(0)
+        [run] = await hangs.runs(RunQuery(task_name="long"))
+        least = min(least, (run.lease_until - clock.now()).total_seconds())
+    assert hangs.reached.is_set()
+    hangs.hanging.clear()
+    hangs.go_on.set()
+    gate.open.set()
+    await light_world.until(200)
+    assert least > 10
+    assert await story(scheduler, "long") == [(60, 1, "success", None)]
+    assert slots(await scheduler.runs("short")) == [20, 40, 60, 80, 160, 180, 200]
 
 
 async def test_a_process_does_not_take_its_own_runs_for_lost(light_world: World) -> None:

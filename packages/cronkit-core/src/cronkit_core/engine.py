@@ -277,8 +277,10 @@ class Engine:
             if room <= 0:
                 # Nothing can start, but slots that are skipped, or cancel a run, need no room.
                 self._look_again_at = self.clock.monotonic() + self.settings.poll
+            if not await self._take_turn(min(look_by, self._timers())):
+                return 0.0
             planner = Planner(room, self.settings.groups, self.executions.all)
-            async with self.turn:
+            try:
                 if self._stopping:  # the turn may have been long in coming
                     break
                 self._in_doubt = True
@@ -291,6 +293,8 @@ class Engine:
                     limit=min(self.settings.batch, room) if room > 0 else self.settings.batch,
                     full_groups=sorted(self._full_groups),
                 )
+            finally:
+                self.turn.release()
             waited = {owed.run.id for owed in planner.claim.resumes}
             if not self.executions.all:
                 # The leases begin with the claim, whose answer may have been long in coming; with
@@ -316,6 +320,23 @@ class Engine:
             if not claimed.more or self.clock.monotonic() >= min(look_by, self._timers()):
                 break
         return 0.0
+
+    async def _take_turn(self, by: float) -> bool:
+        """Wait for the turn, but not longer than to `by` on the monotonic clock: who has it waits
+        for the storage, which may take longer than leases last. Returns whether it is taken."""
+        if not self.turn.locked():
+            return await self.turn.acquire()
+        taking, taken = asyncio.create_task(self.turn.acquire()), asyncio.Event()
+        taking.add_done_callback(lambda _: taken.set())
+        try:
+            await self.clock.wait(taken, max(by - self.clock.monotonic(), 0.0))
+        except BaseException:
+            if taking.done():
+                self.turn.release()
+            raise
+        finally:
+            taking.cancel()
+        return taking.done()
 
     def _start(self, run: Run, task: Task, task_id: int, *, waited: bool = False) -> None:
         # A run that was pending, such as a queued one, had something to wait for.
