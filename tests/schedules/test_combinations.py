@@ -3,7 +3,7 @@ could reach, against what can be worked out by hand; and as data."""
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import islice
 from typing import Any
 
@@ -198,6 +198,12 @@ def test_a_moment_with_its_zone() -> None:
 
 
 # Far beyond a walk. The answers were worked out on a calendar.
+def parts_of(micros: int, number: int, part: int) -> dict[str, Any]:
+    """Of every so many microseconds one slot in a `number`."""
+    anchor = datetime(1970, 1, 1, tzinfo=UTC) + part * micros * MICRO
+    return {"interval": micros * number / 1_000_000, "anchor": anchor.isoformat()}
+
+
 FAR = [
     ({"schedule": "2s", "except": ["*/2 * * * * 0,6"]}, None, "2027-01-02", "2027-01-04T00:00"),
     (
@@ -270,6 +276,63 @@ def test_a_long_exclusion_is_jumped_over(
         assert schedule.next_after(utc(after)) == slot
 
 
+BETWEEN_SECONDS = [
+    # At many fractions of a second, and seldom on a whole one: then it need not be looked farther.
+    (
+        {"schedule": 0.977123, "except": [
+            *(parts_of(977_123, prime, 0) for prime in (2, 3, 5, 7)), "0 * * * *",
+            {"schedule": 0.977123, "end_at": "2026-01-20T00:00:00"},
+        ]},
+        "2026-01-01",
+        "2026-01-20T00:00:00.585877",
+    ),
+    (
+        {"schedule": {"schedule": 0.010007, "except": ["*/5 * * * * *"]}, "except": [
+            parts_of(10_007, 2, 0),
+            {"schedule": parts_of(10_007, 2, 1), "end_at": "2026-01-01T01:00:00"},
+        ]},
+        "2026-01-01",
+        "2026-01-01T01:00:00.013437",
+    ),
+    # Each date would double what the four have in common.
+    (
+        {"schedule": 0.977123, "except": [
+            *(parts_of(977_123, prime, 0) for prime in (2, 3, 5, 7)),
+            *((date(2026, 2, 1) + timedelta(5 * i)).isoformat() for i in range(66)),
+            {"schedule": 0.977123, "end_at": "2026-01-20T00:00:00"},
+        ]},
+        "2026-01-01",
+        "2026-01-20T00:00:00.585877",
+    ),
+    # Of the union's members one has nothing left after that, the other never has.
+    (
+        {"schedule": {"any": [0.977123, "0 8 * * *"]}, "except": [
+            parts_of(977_123, 3, 0), parts_of(977_123, 6, 4), parts_of(977_123, 6, 1),
+            "FREQ=DAILY;BYHOUR=8",
+            {"schedule": parts_of(977_123, 3, 2),
+             "except": [{"from": "1986-02-04", "to": "2013-06-30"}]},
+        ]},
+        "2026-01-01",
+        None,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "after", "expected"), BETWEEN_SECONDS)
+def test_what_is_left_at_many_fractions_is_found_by_arithmetic(
+    spec: Any, after: str, expected: str | None
+) -> None:
+    schedule = parse_schedule(spec)
+    with steps_at_most(110_000):
+        slot = schedule.next_after(utc(after))
+    assert slot == (None if expected is None else utc(expected))
+    if slot is not None:
+        assert schedule.previous_before(slot + MICRO) == slot
+        assert schedule.count_between(utc(after), slot) == 1
+    with steps_at_most(20_000):
+        assert schedule.next_after(utc(after)) == slot
+
+
 def test_bounds_in_another_zone_leave_excluded_dates_where_they_are() -> None:
     """The date is one of Berlin, which only the cron expression names."""
     inner = {"cron": "0 23 * * *", "timezone": "Europe/Berlin"}
@@ -283,12 +346,6 @@ def test_bounds_in_another_zone_leave_excluded_dates_where_they_are() -> None:
     assert again.upcoming(utc("2027-03-27T12:00"), 2) == schedule.upcoming(
         utc("2027-03-27T12:00"), 2
     )
-
-
-def parts_of(micros: int, number: int, part: int) -> dict[str, Any]:
-    """Of every so many microseconds one slot in a `number`."""
-    anchor = datetime(1970, 1, 1, tzinfo=UTC) + part * micros * MICRO
-    return {"interval": micros * number / 1_000_000, "anchor": anchor.isoformat()}
 
 
 PROOFS = [
@@ -320,7 +377,15 @@ PROOFS = [
         ]},
         "2000-06-04T21:53",
     ),
-    # At more fractions of a second than can be written down.
+    # At more fractions of a second than can be written down, or nearly so many.
+    ({"schedule": 0.97, "except": [parts_of(970_000, 2, 0), parts_of(970_000, 2, 1)]}, None),
+    ({"schedule": 0.977, "except": [parts_of(977_000, 2, 0), parts_of(977_000, 2, 1)]}, None),
+    (
+        {"schedule": {"schedule": 0.977123, "except": ["*/2 * * * * *"]}, "except": [
+            parts_of(977_123, 2, 0), parts_of(977_123, 2, 1),
+        ]},
+        None,
+    ),
     ({"schedule": 0.977123, "except": [parts_of(977_123, 2, 0), parts_of(977_123, 2, 1)]}, None),
     (
         {"schedule": 0.977123, "except": [

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cronkit_core.errors import InvalidSchedule, NaiveDatetime
-from cronkit_core.schedules import Bounded, Except, Schedule, Union, exclude, parse_schedule
+from cronkit_core.schedules import (
+    Bounded,
+    Except,
+    Schedule,
+    Union,
+    _book,
+    exclude,
+    parse_schedule,
+)
 from cronkit_core.schedules._local import EVERY_KIND, years_by_kind
 
 MICRO = timedelta(microseconds=1)
@@ -299,8 +307,8 @@ def test_jumps(spec: dict[str, Any], asked: int, zone: str | None, monkeypatch: 
     monkeypatch.setattr(exclude, "_PATIENCE", 16)
     schedule = parse_schedule(spec, zone)
     assert isinstance(schedule, Except)
-    book = exclude.book_of(schedule)
-    monkeypatch.setattr(exclude, "book_of", lambda _: book)
+    book = _book.book_of(schedule)
+    monkeypatch.setattr(_book, "book_of", lambda _: book)
     counted = Counted(schedule.schedule)
     schedule._schedule = counted
     schedule.next_after(utc("2027-07-11T12:00"))

@@ -7,20 +7,17 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
 from math import gcd
-from typing import TYPE_CHECKING
 
 from ._local import DAY, END, ORIGIN
 from ._parts import AnyOf, Both, Not
+from ._progressions import CALENDAR, Progressions, possible_seconds, slots_in
 from ._years import CYCLE_YEARS, Every, Paper, Spans
 from .base import Schedule
 from .combine import Bounded, Union
 from .duration import SECOND
+from .exclude import Except
 from .interval import EPOCH, IntervalSchedule
 from .once import OnceSchedule
-
-if TYPE_CHECKING:
-    from ._progressions import Progressions
-    from .exclude import Except
 
 MAX_FRACTIONS = 1_000
 """At how many different fractions of a second the slots of a schedule may lie to be written down.
@@ -34,16 +31,22 @@ _MICRO = timedelta(microseconds=1)
 
 
 class Book:
-    """A schedule on paper: for each fraction of a second at which it has slots, the seconds. Where
-    these are too many, only what it has on whole seconds is, and what lies between is arithmetic.
+    """A schedule on paper: its slots on whole seconds, and what lies between as progressions. Where
+    these would be too many, it is on paper for each fraction of a second at which it has slots.
     """
 
     def __init__(
-        self, papers: dict[int, Paper], exact: bool, between: Progressions | None = None
+        self,
+        papers: dict[int, Paper],
+        exact: bool,
+        between: Progressions | None = None,
+        possible: Progressions | None = None,
     ) -> None:
-        """`between` are all slots at other fractions than those of `papers`."""
+        """`papers` are for fractions of a second, in microseconds; `between` are the slots at all
+        others. None of the papers has slots but where `possible`, if that is known."""
         self._papers = papers
         self._between = between
+        self._possible = possible
         self.exact = exact
         """Whether it has the slots of the schedule and nothing else; if not, it has more."""
 
@@ -51,21 +54,18 @@ class Book:
     def of(cls, schedule: Schedule) -> Book | None:
         """The book of `schedule`; None when that would be too much, or when only its slots are
         known, one by one."""
-        fractions = _fractions(schedule)
-        if fractions is not None:
-            return cls.at(schedule, fractions)
-        from ._progressions import CALENDAR, Progressions, TooManyError, UnknownKindError, alone
-
-        only = alone(schedule)
-        between = Progressions.of if only else Progressions.between_seconds
-        try:
-            found = between(schedule, CALENDAR)
-        except (TooManyError, UnknownKindError):
-            return None
-        if len(found) > MAX_TERMS:
-            return None
-        writer = _Writer(0)
-        return cls({} if only else {0: writer.write(schedule)}, writer.exact, found)
+        between = _few(slots_in(schedule, CALENDAR))
+        exact = between is not None
+        if between is None and isinstance(schedule, Except) and schedule.ranges:
+            # the search jumps over its ranges anyway
+            between = _few(slots_in(Except(schedule.schedule, schedule.schedules), CALENDAR))
+        if between is None:
+            fractions = _fractions(schedule)
+            return None if fractions is None else cls.at(schedule, fractions)
+        if between.whole:
+            return cls({}, exact, between)
+        paper, exact_paper = whole_seconds(schedule)
+        return cls({0: paper}, exact and exact_paper, between, _few(possible_seconds(schedule)))
 
     @classmethod
     def at(cls, schedule: Schedule, fractions: Iterable[int]) -> Book:
@@ -76,37 +76,60 @@ class Book:
 
     def next_after(self, after: datetime) -> datetime | None:
         """The first slot strictly after the instant `after`, or None."""
-        slots = [
-            _slot(paper.first_from(_second(after, micro - 1)), micro)
-            for micro, paper in self._papers.items()
-        ]
-        if self._between is not None:
-            slots.append(self._between.next_after(after))
-        return min((slot for slot in slots if slot is not None), default=None)
+        found = None if self._between is None else self._between.next_after(after)
+        if self._possible is not None:
+            first = self._possible.next_after(after)
+            if first is None:
+                return found
+            after = first - _MICRO
+        for micro, paper in self._papers.items():
+            stop = END if found is None else _second(found, micro)
+            slot = _slot(paper.first_from(_second(after, micro - 1), stop), micro)
+            if slot is not None and (found is None or slot < found):
+                found = slot
+        return found
 
     def previous_before(self, before: datetime) -> datetime | None:
         """The last slot strictly before the instant `before`, or None."""
-        slots = [
-            _slot(paper.last_before(_second(before, micro)), micro)
-            for micro, paper in self._papers.items()
-        ]
-        if self._between is not None:
-            slots.append(self._between.previous_before(before))
-        return max((slot for slot in slots if slot is not None), default=None)
+        found = None if self._between is None else self._between.previous_before(before)
+        if self._possible is not None:
+            last = self._possible.previous_before(before)
+            if last is None:
+                return found
+            before = last + _MICRO
+        for micro, paper in self._papers.items():
+            start = 0 if found is None else _second(found, micro - 1)
+            slot = _slot(paper.last_before(_second(before, micro), start), micro)
+            if slot is not None and (found is None or slot > found):
+                found = slot
+        return found
 
     def count_between(self, start: datetime, end: datetime) -> int:
         """How many slots there are after `start` and up to `end`."""
-        total = sum(
+        total = 0 if self._between is None else self._between.count_between(start, end)
+        return total + sum(
             paper.count(_second(start, micro - 1), _second(end, micro - 1))
             for micro, paper in self._papers.items()
         )
-        return total + (self._between.count_between(start, end) if self._between else 0)
 
 
 @lru_cache(maxsize=_KEPT)
 def book_of(schedule: Schedule) -> Book | None:
     """The book of `schedule`, as `Book.of` has it, which is kept."""
     return Book.of(schedule)
+
+
+@lru_cache(maxsize=_KEPT)
+def whole_seconds(schedule: Schedule) -> tuple[Paper, bool]:
+    """The slots of `schedule` on whole seconds, on paper, which is kept; and whether these are all
+    that it has there and nothing else; if not, it has more."""
+    writer = _Writer(0)
+    return writer.write(schedule), writer.exact
+
+
+def _few(progressions: Progressions | None) -> Progressions | None:
+    """Those, unless they are too many to be kept."""
+    return None if progressions is None or progressions.size > MAX_TERMS else progressions
 
 
 def _second(at: datetime, micro: int) -> int:
@@ -140,15 +163,9 @@ def _fractions(schedule: Schedule) -> frozenset[int] | None:
         return frozenset(found) if len(found) <= MAX_FRACTIONS else None
     if isinstance(schedule, Bounded):
         return _fractions(schedule.schedule)
-    if (excluding := _excluding(schedule)) is not None:
-        return _fractions(excluding.schedule)
-    return frozenset([0]) if schedule.kind in ("cron", "calendar", "rrule", "croniter") else None
-
-
-def _excluding(schedule: Schedule) -> Except | None:
-    from .exclude import Except  # which needs this file
-
-    return schedule if isinstance(schedule, Except) else None
+    if isinstance(schedule, Except):
+        return _fractions(schedule.schedule)
+    return frozenset([0]) if schedule.whole_seconds else None
 
 
 def _flat(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
@@ -176,8 +193,8 @@ class _Writer:
             start, end = schedule.start or ORIGIN, schedule.end
             within = self._seconds(start), END if end is None else self._seconds(end)
             return Both([Spans([within]), self.write(schedule.schedule, most=most)])
-        if (excluding := _excluding(schedule)) is not None:
-            return self._without(excluding, most)
+        if isinstance(schedule, Except):
+            return self._without(schedule, most)
         if isinstance(schedule, IntervalSchedule):
             return self._every(schedule)
         if isinstance(schedule, OnceSchedule):
@@ -199,9 +216,7 @@ class _Writer:
 
     def _ruled(self, schedule: Schedule) -> Paper | None:
         """A rule that names whole seconds; None where that is not one of ours."""
-        if schedule.kind == "croniter":
-            return None
-        if self._micro:
+        if self._micro and schedule.whole_seconds:
             return Spans([])
         from .calendar import CalendarSchedule
         from .cron import CronSchedule

@@ -1,9 +1,12 @@
-"""The slots of intervals and moments, and of what is made of them, as arithmetic progressions.
+"""Slots of intervals and moments as arithmetic progressions.
 
 The slots of an interval are an arithmetic progression of microseconds, which is a `range`; so are a
 single moment and, with a step of one, a whole stretch of time. What two progressions share is one
 again, or nothing (the Chinese remainder theorem). So any union, exclusion or bound of them is a sum
 of progressions, each with a factor (inclusion and exclusion).
+
+All other kinds name whole seconds, and are no such sum. Where they are a part of a schedule, the
+sum tells of what lies between whole seconds, and where on whole seconds there can be slots at all.
 """
 
 from __future__ import annotations
@@ -20,72 +23,35 @@ from .interval import IntervalSchedule
 from .once import OnceSchedule
 
 MAX_PAIRS = 100_000
-"""How many pairs of progressions may be looked at for a sum: of a quarter of a microsecond each."""
-
-WHOLE_SECONDS = ("cron", "calendar", "rrule", "croniter")
-"""The kinds of schedules that name whole seconds, and no progressions."""
+"""How many pairs of progressions may be looked at for a sum, of up to 1.5 microseconds each."""
 
 _MICRO = timedelta(microseconds=1)
 _STOP = END * SECOND
+
 CALENDAR = range(_STOP)
 """All instants of the calendar, in microseconds since `ORIGIN`."""
 
+_SECONDS = range(0, _STOP, SECOND)
+_NOTHING = range(0)
+
 Terms = dict[range, int]
-"""Progressions of microseconds since `ORIGIN`, and how often each counts; which may be less than
-not at all."""
-
-
-class TooManyError(Exception):
-    """There are more than MAX_PAIRS."""
-
-
-class UnknownKindError(Exception):
-    """There is a kind of schedule of which only its slots are known, one by one."""
-
-
-def alone(schedule: Schedule) -> bool:
-    """Whether `schedule` is made of intervals and moments alone."""
-    if isinstance(schedule, Union):
-        return all(map(alone, schedule.members))
-    if isinstance(schedule, Bounded):
-        return alone(schedule.schedule)
-    if isinstance(schedule, Except):
-        return all(map(alone, (schedule.schedule, *schedule.schedules)))
-    return isinstance(schedule, IntervalSchedule | OnceSchedule)
+"""Progressions of microseconds since `ORIGIN`, each with the factor that it counts with, which may
+be negative."""
 
 
 class Progressions:
     """Instants as a sum of progressions."""
 
-    def __init__(self, terms: Terms) -> None:
-        self._terms = list(terms.items())
-
-    @classmethod
-    def of(cls, schedule: Schedule, window: range) -> Progressions:
-        """The slots that `schedule` has in `window`, but for those of WHOLE_SECONDS.
-
-        Raises TooManyError, and UnknownKindError for a kind that is not one of ours.
-        """
-        return cls(_terms(schedule, window))
-
-    @classmethod
-    def between_seconds(cls, schedule: Schedule, window: range) -> Progressions:
-        """The slots that `schedule` has in `window`, but for those on whole seconds.
-
-        Raises TooManyError, and UnknownKindError for a kind that is not one of ours.
-        """
-        found = _terms(schedule, window)
-        for term, factor in _terms(schedule, shared(range(0, _STOP, SECOND), window)).items():
-            _add(found, term, -factor)
-        return cls(found)
-
-    def __len__(self) -> int:
-        return len(self._terms)
-
-    @property
-    def total(self) -> int:
-        """How many there are."""
-        return sum(factor * len(term) for term, factor in self._terms)
+    def __init__(self, terms: Terms, *, whole: bool) -> None:
+        """`terms` add up to 0 or 1 at each instant."""
+        self._terms = [(term.start, term.stop, term.step, factor) for term, factor in terms.items()]
+        self._step = min((term.step for term in terms), default=1)
+        self.whole = whole
+        """Whether it tells of whole seconds, too."""
+        self.size = len(terms)
+        """How many progressions there are."""
+        self.total = self._before(_STOP)
+        """How many instants there are."""
 
     def count_between(self, start: datetime, end: datetime) -> int:
         """How many there are after `start` and up to `end`."""
@@ -113,10 +79,6 @@ class Progressions:
             at, span = at - span, 2 * span
         return self._nth(number, at - span, at)
 
-    @property
-    def _step(self) -> int:
-        return min(term.step for term, _ in self._terms)
-
     def _nth(self, number: int, low: int, high: int) -> datetime:
         """The one of this number, from 1, which is not before `low` and before `high`."""
         while high - low > 1:
@@ -129,30 +91,58 @@ class Progressions:
 
     def _before(self, at: int) -> int:
         """How many there are before `at`."""
-        total = 0
-        for term, factor in self._terms:
-            if at > term.start:
-                number = (at - term.start + term.step - 1) // term.step
-                total += factor * min(number, len(term))
-        return total
+        return sum(
+            factor * ((min(at, stop) - start + step - 1) // step)
+            for start, stop, step, factor in self._terms
+            if at > start
+        )
 
 
-def _terms(schedule: Schedule, window: range) -> Terms:
-    return _Sum().terms(schedule, window)
+def slots_in(schedule: Schedule, window: range) -> Progressions | None:
+    """The slots that `schedule` has in `window`: all of them where it is made of intervals and
+    moments alone, else those that are on no whole second. None where that would take more than
+    MAX_PAIRS, or there is a kind of which only its slots are known, one by one."""
+    try:
+        summing = _Summing()
+        terms = summing.terms(schedule, window, (_NOTHING, _NOTHING))
+    except _NoSumError:
+        return None
+    if summing.rules:
+        for term, factor in list(terms.items()):
+            if on_seconds := shared(term, _SECONDS):
+                _add(terms, on_seconds, -factor)
+    return Progressions(terms, whole=not summing.rules)
 
 
-class _Sum:
-    """Of a schedule, which is looked at with no more than MAX_PAIRS in all."""
+def possible_seconds(schedule: Schedule) -> Progressions | None:
+    """The whole seconds at which `schedule` has slots, whatever the rules in it name: each of them
+    taken to name every second where that adds slots, and none where it takes them out. None as for
+    `slots_in`."""
+    try:
+        return Progressions(_Summing().terms(schedule, _SECONDS, (_SECONDS, _NOTHING)), whole=True)
+    except _NoSumError:
+        return None
+
+
+class _NoSumError(Exception):
+    """The slots of a schedule are no sum of progressions, or one of too many."""
+
+
+class _Summing:
+    """Makes sums of progressions, and looks at MAX_PAIRS at most."""
 
     def __init__(self) -> None:
         self._pairs = 0
+        self.rules = False
+        """Whether there was a rule that names whole seconds."""
 
-    def terms(self, schedule: Schedule, window: range) -> Terms:
-        """What `schedule` has in `window`, without the kinds that name whole seconds."""
+    def terms(self, schedule: Schedule, window: range, rules: tuple[range, range]) -> Terms:
+        """What `schedule` has in `window`. A rule that names whole seconds is taken to have the
+        first of `rules`, and the second in what is taken out of something."""
         if isinstance(schedule, Union):
             found: Terms = {}
             for member in schedule.members:
-                more = self.terms(member, window)
+                more = self.terms(member, window, rules)
                 self._take_out(more, found)
                 for term, factor in more.items():
                     _add(found, term, factor)
@@ -160,13 +150,14 @@ class _Sum:
         if isinstance(schedule, Bounded):
             first = window.start if schedule.start is None else micros(schedule.start)
             stop = window.stop if schedule.end is None else micros(schedule.end)
-            return self.terms(schedule.schedule, shared(range(first, stop), window))
+            return self.terms(schedule.schedule, shared(range(first, stop), window), rules)
         if isinstance(schedule, Except):
-            found = self.terms(schedule.schedule, window)
+            found = self.terms(schedule.schedule, window, rules)
             spans = [range(micros(first), micros(stop)) for first, stop in schedule.spans]
+            # those elsewhere would be looked at in vain
             self._take_out(found, {span: 1 for span in spans if shared(span, window)})
             for taken_out in schedule.schedules:
-                self._take_out(found, self.terms(taken_out, window))
+                self._take_out(found, self.terms(taken_out, window, rules[::-1]))
             return found
         if isinstance(schedule, IntervalSchedule):
             step = schedule.every // _MICRO
@@ -174,10 +165,11 @@ class _Sum:
         elif isinstance(schedule, OnceSchedule):
             at = micros(schedule.at.first)
             progression = range(at, at + 1)
-        elif schedule.kind in WHOLE_SECONDS:
-            return {}
+        elif schedule.whole_seconds:
+            self.rules = True
+            progression = rules[0]
         else:
-            raise UnknownKindError
+            raise _NoSumError
         inside = shared(progression, window)
         return {inside: 1} if inside else {}
 
@@ -185,7 +177,7 @@ class _Sum:
         """Leave of `terms` what `others` have not got."""
         self._pairs += len(terms) * len(others)
         if self._pairs > MAX_PAIRS:
-            raise TooManyError
+            raise _NoSumError
         for one, factor in list(terms.items()):
             for other, more in others.items():
                 if both := shared(one, other):

@@ -1,25 +1,24 @@
 """How many slots a combination has between two instants, by arithmetic.
 
 What is made of intervals and moments alone is a sum over progressions (see `_progressions`). All
-other kinds name whole seconds. Of these a book tells, year by year; at other fractions of a second
-there is nothing of them, and the sum alone is right. To write down a first year takes longer than
-to go through a few slots, so these are listed.
+other kinds name whole seconds. These are counted on paper, year by year; at other fractions of a
+second there is nothing of them, and the sum alone is right. To write down a first year takes longer
+than to go through a few slots, so these are listed.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import lru_cache
 from itertools import islice
 
-from ._book import Book, book_of
-from ._progressions import Progressions, TooManyError, UnknownKindError, alone, micros
+from ._book import book_of, whole_seconds
+from ._local import ORIGIN, SECOND
+from ._progressions import micros, slots_in
 from .base import Schedule
 from .combine import Bounded, Union
 from .exclude import Except
 
 _LISTED = 32  # how many slots are looked at one by one, before a year is written down
-_KEPT = 64  # of how many schedules the whole seconds are kept on paper, of about 0.2 MB each
 _MICRO = timedelta(microseconds=1)
 
 
@@ -34,17 +33,15 @@ def count_between(schedule: Schedule, start: datetime, end: datetime) -> int:
 def _by_arithmetic(schedule: Schedule, start: datetime, end: datetime) -> int | None:
     """As `count_between` has it; None where the croniter dialect or a kind that is not ours names
     some of the slots, or MAX_PAIRS are not enough."""
-    window = range(micros(start) + 1, micros(end) + 1)
-    if not (only := alone(schedule)) and (listed := _few(schedule, start, end)) is not None:
+    sums = slots_in(schedule, range(micros(start) + 1, micros(end) + 1))
+    if sums is None or sums.whole:
+        return None if sums is None else sums.total
+    if (listed := _few(schedule, start, end)) is not None:
         return len(listed)
-    try:
-        if only:
-            return Progressions.of(schedule, window).total
-        total = Progressions.between_seconds(schedule, window).total
-    except (TooManyError, UnknownKindError):
-        return None
-    book = _whole_seconds(schedule)
-    return total + book.count_between(start, end) if book.exact else None
+    paper, exact = whole_seconds(schedule)
+    # the first whole second after an instant is one more than the second that it lies in
+    first, last = ((at - ORIGIN) // SECOND for at in (start, end))
+    return sums.total + paper.count(first + 1, last + 1) if exact else None
 
 
 def _few(schedule: Schedule, start: datetime, end: datetime) -> set[datetime] | None:
@@ -68,8 +65,3 @@ def _few(schedule: Schedule, start: datetime, end: datetime) -> set[datetime] | 
         return None if kept is None else set(filter(schedule.leaves, kept))
     found = set(islice(schedule.between(start, end), _LISTED + 1)) if start < end else set()
     return found if len(found) <= _LISTED else None
-
-
-@lru_cache(maxsize=_KEPT)
-def _whole_seconds(schedule: Schedule) -> Book:
-    return Book.at(schedule, [0])

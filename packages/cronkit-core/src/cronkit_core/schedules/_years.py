@@ -126,19 +126,20 @@ class Paper(ABC):
         years = min(self.period, EVERY_KIND) if self.by_kind else self.period
         return min(self.seconds // (365 * DAY) + 1, years) if self.seconds else years
 
-    def first_from(self, second: int) -> int | None:
-        """The first slot that is not before `second`."""
-        if second >= END:
+    def first_from(self, second: int, stop: int = END) -> int | None:
+        """The first slot that is not before `second`; None or a later one where there is none
+        before `stop`."""
+        if second >= stop:
             return None
         second = max(second, 0)
         if self.outline is not self:
-            found = self.outline.first_from(second)
+            found = self.outline.first_from(second, stop)
             if found is None:
                 return None
             second = found
         year = year_of(second)
         # a whole period without a slot, of years with nothing special, proves that none comes
-        last = min(max(year, self.special[1]) + self._enough, LAST_YEAR)
+        last = min(max(year, self.special[1]) + self._enough, year_of(stop - 1))
         while year <= last:
             if year not in self._empty:
                 start, sheet = year_start(year) * DAY, self.sheet(year)
@@ -150,25 +151,26 @@ class Paper(ABC):
             year += 1
         return None
 
-    def last_before(self, second: int) -> int | None:
-        """The last slot that is before `second`."""
-        if second <= 0:
+    def last_before(self, second: int, start: int = 0) -> int | None:
+        """The last slot that is before `second`; None or an earlier one where there is none from
+        `start` on."""
+        if second <= start:
             return None
         second = min(second, END)
         if self.outline is not self:
-            found = self.outline.last_before(second)
+            found = self.outline.last_before(second, start)
             if found is None:
                 return None
             second = found + 1
         year = asked = year_of(second - 1)
         begin, end = self.special
-        enough = self._enough
-        while year >= FIRST_YEAR:
+        enough, first_year = self._enough, year_of(max(start, 0))
+        while year >= first_year:
             if year not in self._empty:
-                start, sheet = year_start(year) * DAY, self.sheet(year)
-                found = _sheet.last_before(sheet, second - start)
+                first, sheet = year_start(year) * DAY, self.sheet(year)
+                found = _sheet.last_before(sheet, second - first)
                 if found is not None:
-                    return start + found
+                    return first + found
                 if not sheet:
                     self._empty.add(year)
             if end < year == asked - enough:

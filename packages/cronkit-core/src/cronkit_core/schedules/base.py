@@ -41,6 +41,9 @@ class Schedule(ABC):
     kind: ClassVar[str]
     """What sort of rule it is: "cron", "interval", "rrule", "once", ..."""
 
+    whole_seconds: ClassVar[bool] = False
+    """Whether all slots of this kind are on whole seconds, as a rule about wall clocks has them."""
+
     @property
     @abstractmethod
     def timezone(self) -> str | None:

@@ -74,6 +74,7 @@ class CalendarSchedule(Schedule):
     __slots__ = ("_cron", "_text")
 
     kind: ClassVar[str] = "calendar"
+    whole_seconds: ClassVar[bool] = True
 
     def __init__(self, text: str, cron: CronSchedule) -> None:
         """For `parse`, which is the way to make one."""

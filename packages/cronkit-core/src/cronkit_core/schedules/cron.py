@@ -60,6 +60,7 @@ class CronSchedule(Schedule):
     __slots__ = ("_calm", "_clock", "_parts", "_times")
 
     kind = "cron"
+    whole_seconds = True
 
     def __init__(self, parts: CronParts) -> None:
         """For `parse`, which is the way to make one."""

@@ -6,16 +6,18 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InvalidSchedule
-from ._book import book_of
 from ._local import END, SECOND, load_zone, zone_clock
 from ._spec import check_keys
 from .base import Schedule, instant
 from .combine import Bounded, Union, spell_moments
 from .interval import IntervalSchedule
 from .moment import Moment, is_date, parse_moment
+
+if TYPE_CHECKING:
+    from ._book import Book
 
 _MICRO = timedelta(microseconds=1)
 _FIRST = datetime.min.replace(tzinfo=UTC)
@@ -89,7 +91,7 @@ def parse_range(item: object, timezone: str | None) -> Range | None:
 class Except(Schedule):
     """The slots of `schedule` that are no slot of any of `schedules` and in none of `ranges`."""
 
-    __slots__ = ("_empty", "_ends", "_ranges", "_schedule", "_schedules", "_starts")
+    __slots__ = ("_empty", "_ends", "_parted", "_ranges", "_schedule", "_schedules", "_starts")
 
     kind: ClassVar[str] = "except"
 
@@ -106,6 +108,7 @@ class Except(Schedule):
         self._starts = [start for start, _ in spans]
         self._ends = [end for _, end in spans]
         self._empty = any(_covers(taken_out, schedule) for taken_out in self._schedules)
+        self._parted: tuple[Except, ...] | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -136,7 +139,7 @@ class Except(Schedule):
         """The first slot strictly after `after`, or None.
 
         Excluded dates and ranges are jumped over. After some slots that schedules take out, all
-        are looked at together, year by year, which finds the next slot or proves that there is
+        are looked at together (see `_book`), which finds the next slot or proves that there is
         none. Only the slots of the croniter dialect are always looked at one by one.
         """
         after = instant(after, "after")
@@ -154,7 +157,12 @@ class Except(Schedule):
             taken += 1
             if taken == _MOST_UNKNOWN:
                 return None
-            if taken % _PATIENCE == 0 and (book := book_of(self)) is not None:
+            if taken % _PATIENCE:
+                continue
+            if (parts := self._parts) is not None:
+                slots = (part.next_after(after) for part in parts)
+                return min((slot for slot in slots if slot is not None), default=None)
+            if (book := self._book) is not None:
                 found = book.next_after(after)
                 if found is None or book.exact:
                     return found
@@ -178,7 +186,12 @@ class Except(Schedule):
             taken += 1
             if taken == _MOST_UNKNOWN:
                 return None
-            if taken % _PATIENCE == 0 and (book := book_of(self)) is not None:
+            if taken % _PATIENCE:
+                continue
+            if (parts := self._parts) is not None:
+                slots = (part.previous_before(before) for part in parts)
+                return max((slot for slot in slots if slot is not None), default=None)
+            if (book := self._book) is not None:
                 found = book.previous_before(before)
                 if found is None or book.exact:
                     return found
@@ -207,6 +220,23 @@ class Except(Schedule):
         """The stretches of instants that are taken out, in order, each from one instant on and
         before another."""
         return list(zip(self._starts, self._ends, strict=True))
+
+    @property
+    def _parts(self) -> tuple[Except, ...] | None:
+        """What is left of each member of a union, of which mostly some are seen sooner to have
+        nothing left, or to come late; None where it is taken out of something else."""
+        if not isinstance(self._schedule, Union):
+            return None
+        if self._parted is None:
+            members = self._schedule.members
+            self._parted = tuple(Except(m, self._schedules, self._ranges) for m in members)
+        return self._parted
+
+    @property
+    def _book(self) -> Book | None:
+        from ._book import book_of  # which needs this file
+
+        return book_of(self)
 
     def leaves(self, at: datetime) -> bool:
         """Whether nothing takes out the instant `at`."""

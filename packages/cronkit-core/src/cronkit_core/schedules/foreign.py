@@ -31,6 +31,7 @@ class CroniterSchedule(Schedule):
     __slots__ = ("_days", "_expression", "_seed", "_timezone", "_zone")
 
     kind: ClassVar[str] = "croniter"
+    whole_seconds: ClassVar[bool] = True
 
     def __init__(
         self,

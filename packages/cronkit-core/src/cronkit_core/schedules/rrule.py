@@ -70,6 +70,7 @@ class RRuleSchedule(Schedule):
     )
 
     kind: ClassVar[str] = "rrule"
+    whole_seconds: ClassVar[bool] = True
 
     _text: str
     _timezone: str | None
