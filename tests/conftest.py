@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 pytest.register_assert_rewrite("cronkit_core.testing")
 
 # In its debug mode asyncio keeps where each callback, coroutine, future and task was made: whole
-# stacks took a third of the suite's time. Of callbacks it drops the last frame, so one would be none;
-# it checks the same without. Of futures and tasks, which are made in C, one frame is kept.
+# stacks took a third of the suite's time, and it checks the same without. Of callbacks it drops the
+# last frame, so that one is none; of futures and tasks, which are made in C, one is kept.
 asyncio.constants.DEBUG_STACK_DEPTH = 0
 traceback.extract_stack.__defaults__ = (None, 1)
 

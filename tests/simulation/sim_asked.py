@@ -41,11 +41,16 @@ def asked_now() -> Asked | None:
 @contextmanager
 def unasked() -> Iterator[None]:
     """What is called meanwhile is no part of the operation that it happens in."""
-    token = _asked.set(None)
+    asked = _asked.get()
+    _asked.set(None)
     try:
         yield
-    finally:
-        _asked.reset(token)
+    except GeneratorExit:
+        raise  # what is left of a killed process, thrown away in somebody else's context
+    except BaseException:
+        _asked.set(asked)
+        raise
+    _asked.set(asked)
 
 
 @contextmanager

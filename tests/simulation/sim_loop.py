@@ -87,6 +87,9 @@ class Process:
     def admits(self, handle: asyncio.Handle) -> bool:
         """Whether the process takes this step now."""
         if not self.alive:
+            for told in handle._args or ():
+                if isinstance(told, Work):
+                    told.untold = True
             return False
         if self.stalled:
             self._backlog.append(handle)
@@ -107,6 +110,8 @@ class Work(asyncio.Task[Any]):
     def __init__(self, coro: Coroutine[Any, Any, Any], **options: Any) -> None:
         loop: SimLoop = options["loop"]
         self._number = len(loop.works)
+        self.untold = False
+        """Whether the process died before who waits for this was told of its end."""
         super().__init__(coro, **options)
 
     def __hash__(self) -> int:
@@ -167,7 +172,7 @@ class SimLoop(asyncio.BaseEventLoop):
         Exceptions that nobody took are reported here, and not when the garbage is collected.
         """
         for work in self.works:
-            if work.done() and work._log_traceback:
+            if work.done() and work._log_traceback and not work.untold:
                 self._note(self, {"message": "nobody took", "exception": work.exception()})
         # What is told from now on, it depends on the collector of garbage when.
         self.on_accident = lambda what: None
