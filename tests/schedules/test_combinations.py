@@ -2,6 +2,7 @@
 could reach, against what can be worked out by hand; and as data."""
 
 import json
+import pickle
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import islice
@@ -333,6 +334,27 @@ def test_what_is_left_at_many_fractions_is_found_by_arithmetic(
         assert schedule.next_after(utc(after)) == slot
 
 
+def test_dates_are_jumped_over_where_schedules_take_out_the_rest(monkeypatch: Any) -> None:
+    monkeypatch.setattr(exclude, "_MOST_UNKNOWN", 40)
+    firsts = [f"2027-{month:02}-01" for month in range(1, 13)]
+    spec = {"schedule": "1s", "except": [{"schedule": "1s", "except": ["0 12 1 * *"]}, *firsts]}
+    schedule = parse_schedule(spec)
+    assert schedule.next_after(NOW) == utc("2028-01-01T12:00")
+    assert schedule.previous_before(utc("2028-01-01T12:00")) == utc("2026-12-01T12:00")
+
+
+@pytest.mark.parametrize("members", [3, 20])
+def test_what_is_left_of_a_union_is_asked_for_together_or_one_by_one(members: int) -> None:
+    crons = [f"{minute} 3 * * *" for minute in range(members)]
+    out = [{"cron": cron, "end_at": "2026-12-31"} for cron in crons]
+    spec = {"schedule": {"any": crons}, "except": [*out, {"cron": "* 3 1-20 1 *"}]}
+    schedule = parse_schedule(spec)
+    for again in (schedule, pickle.loads(pickle.dumps(schedule))):
+        assert again.next_after(utc("2020-01-01")) == utc("2027-01-21T03:00")
+        assert again.previous_before(utc("2027-01-21T03:00")) is None
+        assert again == schedule
+
+
 def test_bounds_in_another_zone_leave_excluded_dates_where_they_are() -> None:
     """The date is one of Berlin, which only the cron expression names."""
     inner = {"cron": "0 23 * * *", "timezone": "Europe/Berlin"}
@@ -347,6 +369,8 @@ def test_bounds_in_another_zone_leave_excluded_dates_where_they_are() -> None:
         utc("2027-03-27T12:00"), 2
     )
 
+
+STRIDES = {"rrule": "FREQ=SECONDLY;INTERVAL=61", "dtstart": "2026-09-30T10:30:00"}
 
 PROOFS = [
     ({"schedule": "30 9 * * *", "except": ["30 * * * *", "2190s"]}, None),
@@ -376,6 +400,25 @@ PROOFS = [
             {"schedule": 30, "except": [{"from": "2000-01-04", "to": "2000-06-04"}]},
         ]},
         "2000-06-04T21:53",
+    ),
+    # Of odd intervals and rules it matters only that they are the same each time.
+    (
+        {"schedule": "* * * * *",
+         "except": [{"schedule": "*/5 * * * * *", "except": [0.333333]}, 0.333333]},
+        None,
+    ),
+    (
+        {"schedule": STRIDES, "except": [
+            20.014, {"schedule": STRIDES, "start_at": "2026-10-03T14:41:38.766625"},
+        ]},
+        "2026-10-03T12:40:56",
+    ),
+    (
+        {"schedule": {"schedule": "* * * * *", "except": [20.014]}, "except": [
+            {"schedule": {"schedule": "* * * * *", "except": [20.014]},
+             "start_at": "2026-10-03T14:41:38.766625"},
+        ]},
+        "2026-10-03T12:41",
     ),
     # At more fractions of a second than can be written down, or nearly so many.
     ({"schedule": 0.97, "except": [parts_of(970_000, 2, 0), parts_of(970_000, 2, 1)]}, None),

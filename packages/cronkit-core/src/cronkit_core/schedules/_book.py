@@ -3,9 +3,10 @@ slot would take too long."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import product
 from math import gcd
 
 from ._local import DAY, END, ORIGIN
@@ -26,6 +27,7 @@ An interval of so many milliseconds has at most that many."""
 MAX_TERMS = 1_000
 """How many progressions a book may have, of about 0.3 kB each."""
 
+_MOST_ODD = 3  # schedules whose years are all different: each doubles what is to be looked at
 _KEPT = 256  # of how many schedules the books are kept, of about 0.2 MB each
 _MICRO = timedelta(microseconds=1)
 
@@ -55,17 +57,13 @@ class Book:
         """The book of `schedule`; None when that would be too much, or when only its slots are
         known, one by one."""
         between = _few(slots_in(schedule, CALENDAR))
-        exact = between is not None
-        if between is None and isinstance(schedule, Except) and schedule.ranges:
-            # the search jumps over its ranges anyway
-            between = _few(slots_in(Except(schedule.schedule, schedule.schedules), CALENDAR))
         if between is None:
             fractions = _fractions(schedule)
             return None if fractions is None else cls.at(schedule, fractions)
         if between.whole:
-            return cls({}, exact, between)
-        paper, exact_paper = whole_seconds(schedule)
-        return cls({0: paper}, exact and exact_paper, between, _few(possible_seconds(schedule)))
+            return cls({}, True, between)
+        paper, exact = whole_seconds(schedule)
+        return cls({0: paper}, exact, between, _few(possible_seconds(schedule)))
 
     @classmethod
     def at(cls, schedule: Schedule, fractions: Iterable[int]) -> Book:
@@ -124,7 +122,18 @@ def whole_seconds(schedule: Schedule) -> tuple[Paper, bool]:
     """The slots of `schedule` on whole seconds, on paper, which is kept; and whether these are all
     that it has there and nothing else; if not, it has more."""
     writer = _Writer(0)
-    return writer.write(schedule), writer.exact
+    paper = writer.write(schedule)
+    if 0 < len(writer.odd) <= _MOST_ODD:
+        paper = Both([_wherever(schedule, list(writer.odd)), paper])
+    return paper, writer.exact
+
+
+def _wherever(schedule: Schedule, odd: Sequence[Schedule]) -> Paper:
+    """Whole seconds with all at which `schedule` has slots, and of which years are alike: what it
+    would have if each of the `odd` schedules had them all, or none, in all combinations."""
+    combined = product((False, True), repeat=len(odd))
+    cases = [_Writer(0, dict(zip(odd, case, strict=True))).write(schedule) for case in combined]
+    return AnyOf(cases)
 
 
 def _few(progressions: Progressions | None) -> Progressions | None:
@@ -180,9 +189,13 @@ def _flat(schedules: Iterable[Schedule]) -> Iterator[Schedule]:
 class _Writer:
     """Writes down schedules, of their slots those at one fraction of a second."""
 
-    def __init__(self, micro: int) -> None:
+    def __init__(self, micro: int, taken_for: Mapping[Schedule, bool] | None = None) -> None:
+        """`taken_for` says which schedules are taken to have all instants, or none."""
         self._micro = micro
+        self._taken_for = taken_for or {}
         self.exact = True
+        self.odd: dict[Schedule, None] = {}
+        """The single schedules whose years are all different, in order."""
 
     def write(self, schedule: Schedule, *, most: bool = True) -> Paper:
         """`schedule` on paper. Of a kind whose slots only it knows, that is everything that it may
@@ -195,14 +208,14 @@ class _Writer:
             return Both([Spans([within]), self.write(schedule.schedule, most=most)])
         if isinstance(schedule, Except):
             return self._without(schedule, most)
-        if isinstance(schedule, IntervalSchedule):
-            return self._every(schedule)
-        if isinstance(schedule, OnceSchedule):
-            return self._moments([schedule.at.first])
-        paper = self._ruled(schedule)
+        if schedule in self._taken_for:
+            return Spans([(0, END)] if self._taken_for[schedule] else [])
+        paper = self._single(schedule)
         if paper is None:
             self.exact = False
             return Spans([(0, END)] if most else [])
+        if paper.period > CYCLE_YEARS:
+            self.odd[schedule] = None
         return paper
 
     def _without(self, schedule: Except, most: bool) -> Paper:
@@ -214,8 +227,12 @@ class _Writer:
         # What is odd has other years all the time; often nothing is left for it to take out.
         return Both([Not(odd), left]) if odd else left
 
-    def _ruled(self, schedule: Schedule) -> Paper | None:
-        """A rule that names whole seconds; None where that is not one of ours."""
+    def _single(self, schedule: Schedule) -> Paper | None:
+        """A schedule that is not made of others; None where it is not one of ours."""
+        if isinstance(schedule, IntervalSchedule):
+            return self._every(schedule)
+        if isinstance(schedule, OnceSchedule):
+            return self._moments([schedule.at.first])
         if self._micro and schedule.whole_seconds:
             return Spans([])
         from .calendar import CalendarSchedule

@@ -23,6 +23,7 @@ _MICRO = timedelta(microseconds=1)
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _PATIENCE = 16  # excluded slots in a row before the search looks into the book
+_PARTS = 16  # members of a union that are looked at by themselves
 _MOST_UNKNOWN = 50_000
 """How many slots in a row may be taken out where there is no book: where one side is a schedule of
 which only its slots are known, one by one (the croniter dialect), or where that would be too much
@@ -91,7 +92,16 @@ def parse_range(item: object, timezone: str | None) -> Range | None:
 class Except(Schedule):
     """The slots of `schedule` that are no slot of any of `schedules` and in none of `ranges`."""
 
-    __slots__ = ("_empty", "_ends", "_parted", "_ranges", "_schedule", "_schedules", "_starts")
+    __slots__ = (
+        "_empty",
+        "_ends",
+        "_parted",
+        "_ranges",
+        "_schedule",
+        "_schedules",
+        "_starts",
+        "_written",
+    )
 
     kind: ClassVar[str] = "except"
 
@@ -109,6 +119,7 @@ class Except(Schedule):
         self._ends = [end for _, end in spans]
         self._empty = any(_covers(taken_out, schedule) for taken_out in self._schedules)
         self._parted: tuple[Except, ...] | None = None
+        self._written: tuple[Book | None] | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -146,7 +157,8 @@ class Except(Schedule):
         if self._empty:
             return None
         taken = 0
-        while (slot := self._schedule.next_after(after)) is not None:
+        book: Book | None = None
+        while (slot := self._next_after(after, book)) is not None:
             at = bisect_right(self._starts, slot) - 1
             if at >= 0 and slot < self._ends[at]:
                 after = self._ends[at] - _MICRO
@@ -158,15 +170,12 @@ class Except(Schedule):
             if taken == _MOST_UNKNOWN:
                 return None
             if taken % _PATIENCE:
-                continue
-            if (parts := self._parts) is not None:
+                book = None
+            elif (parts := self._parts) is not None:
                 slots = (part.next_after(after) for part in parts)
                 return min((slot for slot in slots if slot is not None), default=None)
-            if (book := self._book) is not None:
-                found = book.next_after(after)
-                if found is None or book.exact:
-                    return found
-                after = found - _MICRO
+            else:
+                book = self._book
         return None
 
     def previous_before(self, before: datetime) -> datetime | None:
@@ -175,7 +184,8 @@ class Except(Schedule):
         if self._empty:
             return None
         taken = 0
-        while (slot := self._schedule.previous_before(before)) is not None:
+        book: Book | None = None
+        while (slot := self._previous_before(before, book)) is not None:
             at = bisect_right(self._starts, slot) - 1
             if at >= 0 and slot < self._ends[at]:
                 before = self._starts[at]
@@ -187,16 +197,32 @@ class Except(Schedule):
             if taken == _MOST_UNKNOWN:
                 return None
             if taken % _PATIENCE:
-                continue
-            if (parts := self._parts) is not None:
+                book = None
+            elif (parts := self._parts) is not None:
                 slots = (part.previous_before(before) for part in parts)
                 return max((slot for slot in slots if slot is not None), default=None)
-            if (book := self._book) is not None:
-                found = book.previous_before(before)
-                if found is None or book.exact:
-                    return found
-                before = found + _MICRO
+            else:
+                book = self._book
         return None
+
+    def _next_after(self, after: datetime, book: Book | None) -> datetime | None:
+        """The first slot of the schedule after `after`; with the book, the first that no schedule
+        takes out, as far as the book knows."""
+        if book is not None:
+            found = book.next_after(after)
+            if found is None or book.exact:
+                return found
+            after = found - _MICRO
+        return self._schedule.next_after(after)
+
+    def _previous_before(self, before: datetime, book: Book | None) -> datetime | None:
+        """As `_next_after`, backward."""
+        if book is not None:
+            found = book.previous_before(before)
+            if found is None or book.exact:
+                return found
+            before = found + _MICRO
+        return self._schedule.previous_before(before)
 
     def count_between(self, start: datetime, end: datetime) -> int:
         """How many slots `between(start, end)` has, by arithmetic."""
@@ -225,7 +251,7 @@ class Except(Schedule):
     def _parts(self) -> tuple[Except, ...] | None:
         """What is left of each member of a union, of which mostly some are seen sooner to have
         nothing left, or to come late; None where it is taken out of something else."""
-        if not isinstance(self._schedule, Union):
+        if not isinstance(self._schedule, Union) or len(self._schedule.members) > _PARTS:
             return None
         if self._parted is None:
             members = self._schedule.members
@@ -234,9 +260,13 @@ class Except(Schedule):
 
     @property
     def _book(self) -> Book | None:
-        from ._book import book_of  # which needs this file
+        """The book of what the schedules leave: the search itself jumps over ranges."""
+        if self._written is None:
+            from ._book import book_of  # which needs this file
 
-        return book_of(self)
+            all_but = Except(self._schedule, self._schedules) if self._ranges else self
+            self._written = (book_of(all_but),)
+        return self._written[0]
 
     def leaves(self, at: datetime) -> bool:
         """Whether nothing takes out the instant `at`."""
