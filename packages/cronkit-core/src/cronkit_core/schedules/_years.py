@@ -46,6 +46,10 @@ _CHANGING = (FIRST_CHANGING, date.fromordinal(TABLES_END // DAY + 1).year)
 _LEAP_YEARS = 8
 """So many years in a row have a leap year and another: all there is where all days are alike."""
 
+MOST_YEARS = CYCLE_YEARS
+"""How many years without a slot are looked at. Only odd intervals have a period that is longer, of
+up to all years; to write down so many different ones would take minutes."""
+
 Years = tuple[int, int]
 NEVER: Years = (LAST_YEAR, FIRST_YEAR)
 
@@ -122,8 +126,9 @@ class Paper(ABC):
 
     @property
     def _enough(self) -> int:
-        """In how many whole years in a row it shows all that it has, but for what is `special`."""
-        years = min(self.period, EVERY_KIND) if self.by_kind else self.period
+        """In how many whole years in a row it shows all that it has, but for what is `special`; or
+        is taken to, where its years are all different."""
+        years = min(self.period, EVERY_KIND if self.by_kind else MOST_YEARS)
         return min(self.seconds // (365 * DAY) + 1, years) if self.seconds else years
 
     def first_from(self, second: int, stop: int = END) -> int | None:
