@@ -472,6 +472,24 @@ async def test_leases_are_renewed_while_the_end_of_another_run_is_written(
     assert slots(await scheduler.runs("short")) == [20, 40, 60, 80, 160, 180, 200]
 
 
+async def test_who_is_cancelled_while_he_waits_for_the_turn_takes_it_from_nobody(
+    light_world: World,
+) -> None:
+    """As at the end of an event loop, which cancels everything there is, one after the other."""
+    engine = (await light_world.scheduler()).engine
+    async with engine.turn:
+        before = asyncio.all_tasks()
+        waiting = asyncio.create_task(engine._take_turn(light_world.clock.monotonic() + 1_000))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        others = asyncio.all_tasks() - before - {waiting}
+        assert others
+        for task in others:
+            task.cancel()
+        assert not await waiting
+        assert engine.turn.locked()
+
+
 async def test_a_process_does_not_take_its_own_runs_for_lost(light_world: World) -> None:
     """The event loop was blocked between the renewal and the claim, for longer than a lease."""
     scheduler = await light_world.scheduler(lease=30, poll=1.0)

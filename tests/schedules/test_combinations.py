@@ -123,11 +123,8 @@ def test_combinations_agree_with_the_oracle(spec: Any, place: tuple[str, datetim
     assert found[::-1] == expected
 
 
-@given(combinations, places())
-def test_the_book_says_the_same_as_the_engines(spec: Any, place: tuple[str, datetime]) -> None:
-    zone, start = place
-    end = start + timedelta(hours=18)
-    schedule = parse_schedule(spec, zone)
+def the_book_says_the_same(schedule: Schedule, start: datetime, end: datetime) -> None:
+    """As the engines do, of 40 slots at most after `start` and up to `end`, and of those around."""
     book = Book.of(schedule)
     assert book is not None
     assert book.exact
@@ -144,6 +141,16 @@ def test_the_book_says_the_same_as_the_engines(spec: Any, place: tuple[str, date
         found = book.next_after(slot)
         assert found == expected
         slot = found
+    for slot, expected in zip([*slots[1:], end + MICRO], slots, strict=False):
+        assert book.previous_before(slot) == expected
+
+
+@given(combinations, places())
+def test_the_book_says_the_same_as_the_engines(spec: Any, place: tuple[str, datetime]) -> None:
+    zone, start = place
+    end = start + timedelta(hours=18)
+    schedule = parse_schedule(spec, zone)
+    the_book_says_the_same(schedule, start, end)
 
 
 @given(combinations, st.sampled_from((None, *ZONES)), combinations, zones)

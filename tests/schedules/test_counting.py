@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from math import lcm
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_combinations import the_book_says_the_same
 
 from cronkit_core import schedules
 from cronkit_core.schedules import Schedule, _progressions, _tally, parse_schedule
-from cronkit_core.schedules._book import Book
 
 ENGINE = str(Path(schedules.__file__).parent)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -128,18 +127,7 @@ def test_slots_at_any_fraction_of_a_second_are_found_by_arithmetic(
     schedule = parse_schedule(spec)
     start = START + window[0] * MICRO
     end = start + window[1] * MICRO
-    book = Book.of(schedule)
-    assert book is not None
-    assert book.exact
-    slots = list(islice(schedule.between(start, end), 40))
-    if len(slots) == 40:
-        end = slots[-1]
-    assert book.count_between(start, end) == len(slots)
-    places = [start, *slots, end + MICRO]
-    assert [book.next_after(place) for place in places[: len(slots)]] == slots
-    assert [book.previous_before(place) for place in places[2:][: len(slots)]] == slots
-    assert book.next_after(end) == schedule.next_after(end)
-    assert book.previous_before(start) == schedule.previous_before(start)
+    the_book_says_the_same(schedule, start, end)
 
 
 def test_few_slots_are_counted_without_a_year_written_down(

@@ -331,12 +331,12 @@ class Engine:
         try:
             await self.clock.wait(taken, max(by - self.clock.monotonic(), 0.0))
         except BaseException:
-            if taking.done():
+            if _succeeded(taking):
                 self.turn.release()
             raise
         finally:
             taking.cancel()
-        return taking.done()
+        return _succeeded(taking)
 
     def _start(self, run: Run, task: Task, task_id: int, *, waited: bool = False) -> None:
         # A run that was pending, such as a queued one, had something to wait for.
@@ -488,3 +488,8 @@ class Engine:
             )
         self._done = True
         self._wake.set()
+
+
+def _succeeded(task: asyncio.Task[bool]) -> bool:
+    """Whether it is over, and nobody has cancelled it, as the end of the event loop does."""
+    return task.done() and not task.cancelled()

@@ -3,7 +3,7 @@ slot would take too long."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import product
@@ -124,11 +124,11 @@ def whole_seconds(schedule: Schedule) -> tuple[Paper, bool]:
     writer = _Writer(0)
     paper = writer.write(schedule)
     if 0 < len(writer.odd) <= _MOST_ODD:
-        paper = Both([_wherever(schedule, list(writer.odd)), paper])
+        paper = Both([_wherever(schedule, writer.odd), paper])
     return paper, writer.exact
 
 
-def _wherever(schedule: Schedule, odd: Sequence[Schedule]) -> Paper:
+def _wherever(schedule: Schedule, odd: Collection[Schedule]) -> Paper:
     """Whole seconds with all at which `schedule` has slots, and of which years are alike: what it
     would have if each of the `odd` schedules had them all, or none, in all combinations."""
     combined = product((False, True), repeat=len(odd))

@@ -47,8 +47,8 @@ _LEAP_YEARS = 8
 """So many years in a row have a leap year and another: all there is where all days are alike."""
 
 MOST_YEARS = CYCLE_YEARS
-"""How many years without a slot are looked at. Only odd intervals have a period that is longer, of
-up to all years; to write down so many different ones would take minutes."""
+"""How many years without a slot are looked at. Intervals that 400 years are no multiple of have a
+longer period, of up to all years; to write down so many different ones would take minutes."""
 
 Years = tuple[int, int]
 NEVER: Years = (LAST_YEAR, FIRST_YEAR)
@@ -143,7 +143,8 @@ class Paper(ABC):
                 return None
             second = found
         year = year_of(second)
-        # a whole period without a slot, of years with nothing special, proves that none comes
+        # a whole period without a slot, of years with nothing special, proves that none comes; of
+        # MOST_YEARS of a longer period that is taken for granted
         last = min(max(year, self.special[1]) + self._enough, year_of(stop - 1))
         while year <= last:
             if year not in self._empty:
